@@ -1,0 +1,68 @@
+"""Let a trained model write, from the command line.
+
+    python -m helpers.generate --prompt "Once" --max-new 300                       # your own GPT, else the shipped one
+    python -m helpers.generate --checkpoint data/mine.pt --temperature 0.7 --seed 1
+
+Introduced by notebook 14 (section 68 of the lecture).
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from helpers import checkpoints
+from helpers.device import pick_device
+from helpers.sampling import complete
+from helpers.train import number, whole
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """All options, with their defaults."""
+    ap = argparse.ArgumentParser(
+        prog="python -m helpers.generate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    ap.add_argument(
+        "--checkpoint", type=Path, help="a file of `save` (default: data/my_gpt.pt, else the shipped model)"
+    )
+    ap.add_argument("--prompt", default="", help="how the text begins (default: a new line)")
+    ap.add_argument("--max-new", type=whole(1), default=300, help="characters to write (default 300)")
+    ap.add_argument(
+        "--temperature", type=number(0), default=0.8, help="0 = always the likeliest (default 0.8)"
+    )
+    ap.add_argument("--top-k", type=whole(1), help="only the k likeliest characters")
+    ap.add_argument(
+        "--top-p", type=number(0, 1, open_below=True), help="only the likeliest that make up this probability"
+    )
+    ap.add_argument("--seed", type=whole(0, 2**63 - 1), help="for a sample that can be repeated")
+    ap.add_argument("--device", help="cpu, cuda, cuda:1 or mps (default: the best that is there)")
+    return ap
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; returns the exit code (0 done, 1 a clear message was printed)."""
+    args = make_parser().parse_args(argv)
+    try:
+        device = pick_device(args.device)
+        if args.checkpoint is None:
+            kept, which = checkpoints.load_mine_or_shipped(device)
+            print(f"({which})", file=sys.stderr)
+        else:
+            kept = checkpoints.load(args.checkpoint, device)
+        text = complete(
+            kept.model, kept.tokenizer, args.prompt, args.max_new, temperature=args.temperature, top_k=args.top_k,
+            top_p=args.top_p, seed=args.seed,
+        )  # fmt: skip
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a character shows a stand-in
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

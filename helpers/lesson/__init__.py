@@ -1,0 +1,1 @@
+"""The teaching machinery: what the notebooks and the notebook runner use."""
