@@ -169,6 +169,9 @@ def lab(arguments: list[str]) -> int:
     if not in_environment():
         return again_in(active_python() or make_venv(), "lab", arguments)
     install("lab")
+    from helpers.lesson.reset import keep_originals  # plain standard library too
+
+    keep_originals(ROOT)  # for `reset` in a course that was downloaded without git
     root = hasattr(os, "geteuid") and os.geteuid() == 0
     allow_root = ["--allow-root"] if root and "--allow-root" not in arguments else []
     # The file browser starts in notebooks/, with helpers/ and data/ one step up.

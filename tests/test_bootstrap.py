@@ -46,9 +46,10 @@ site = pathlib.Path(__file__).parent.parent
 pins = pathlib.Path(sys.argv[sys.argv.index("-c") + 1]).read_text(encoding="utf-8")
 (site / "constraints_seen.txt").write_text(pins, encoding="utf-8")
 for name, version in re.findall(r"^([\\w-]+)==(\\S+)", pins, re.MULTILINE):
-    if not list(site.glob(name + "-*.dist-info")):
-        (site / f"{name}-{version}.dist-info").mkdir()
-        (site / f"{name}-{version}.dist-info" / "METADATA").write_text(
+    folder = name.replace("-", "_")  # as pip names it
+    if not list(site.glob(folder + "-*.dist-info")):
+        (site / f"{folder}-{version}.dist-info").mkdir()
+        (site / f"{folder}-{version}.dist-info" / "METADATA").write_text(
             f"Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n", encoding="utf-8")
 """
 PROGRAM = """
@@ -71,8 +72,8 @@ class Course:
 
     def __init__(self, folder: Path):
         self.root, self.fakes, self.log = folder / "a course", folder / "fakes", folder / "log.txt"
-        (self.root / "helpers").mkdir(parents=True)
-        for name in BOOTSTRAP:
+        (self.root / "helpers" / "lesson").mkdir(parents=True)
+        for name in (*BOOTSTRAP, "lesson/__init__.py", "lesson/finding.py", "lesson/reset.py"):
             shutil.copy(ROOT / "helpers" / name, self.root / "helpers" / name)
         for name in LISTS:
             shutil.copy(ROOT / name, self.root / name)
@@ -93,7 +94,7 @@ class Course:
     def installed(self, name: str, version: str) -> None:
         """Pretend that a package is installed."""
         self.fake(
-            f"{name}-{version}.dist-info/METADATA",
+            f"{name.replace('-', '_')}-{version}.dist-info/METADATA",
             f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
         )
 
@@ -226,6 +227,17 @@ def test_a_second_call_goes_straight_on(course):
     assert again.returncode == 0
     assert len(course.calls("pip")) == 1 and len(course.calls("jupyterlab")) == 2
     assert "Installing" not in again.stdout and "Making" not in again.stdout
+
+
+def test_the_first_call_of_lab_keeps_the_originals_for_a_reset_without_git(course):
+    notebook = course.root / "notebooks" / "05_toy.ipynb"
+    notebook.parent.mkdir()
+    notebook.write_text("original", encoding="utf-8")
+    course.call("lab")
+    notebook.write_text("the learner's", encoding="utf-8")
+    course.call("lab")
+    kept = course.root / "data" / "originals" / notebook.name
+    assert kept.read_text(encoding="utf-8") == "original"
 
 
 def test_test_installs_the_development_list_and_forwards_arguments_and_exit_code(course):
@@ -492,8 +504,8 @@ def test_a_real_environment_has_a_real_pip(course):
 
 def lesson_module(course: Course, name: str) -> None:
     path = course.root / "helpers" / "lesson" / f"{name}.py"
-    path.parent.mkdir(exist_ok=True)
     text = "import sys\ndef main(argv):\n    print(__name__, sys.prefix, argv)\n    return 4\n"
+    text += "def keep_originals(root):\n    return 0\n"
     path.write_text(text, encoding="utf-8")
 
 
