@@ -33,8 +33,8 @@ PRESETS = {
                 "learning_rate": 3e-4, "dropout": 0.2},
     # data/tales_gpt.safetensors
     "shipped": {"text": "tales", "tales_characters": 20_000_000, "n_layer": 4, "n_head": 4, "n_embd": 128,
-                "block_size": 416, "batch_size": 11, "steps": 6500, "learning_rate": 5e-3, "optimizer": "muon",
-                "short_first": 0.6, "eval_interval": 500, "out": checkpoints.SHIPPED},
+                "block_size": 416, "batch_size": 11, "steps": 10_000, "learning_rate": 5e-3, "optimizer": "muon",
+                "short_first": 0.05, "from_starts": 0.75, "eval_interval": 500, "out": checkpoints.SHIPPED},
 }  # fmt: skip
 
 # Characters of the shipped model: all of ASCII that prints, and the typographic signs of the Oz books, so that it can
@@ -108,6 +108,8 @@ def make_parser() -> argparse.ArgumentParser:
     ap.add_argument("--steps", type=whole(1), default=1000, help="training steps (default 1000)")
     ap.add_argument("--short-first", type=number(0, 1), default=0.0,
                     help="share of the steps on shorter windows, a quarter, then half of the length (default 0)")  # fmt: skip
+    ap.add_argument("--from-starts", type=number(0, 1), default=0.0,
+                    help="share of the windows that begin where a document does: after an empty line (default 0)")  # fmt: skip
     ap.add_argument(
         "--learning-rate", type=number(0, open_below=True), default=3e-3, help="its peak (default 0.003)"
     )
@@ -174,7 +176,8 @@ def run(args: argparse.Namespace) -> int:
     result = train(
         model, train_ids, val_ids, steps=args.steps, batch_size=args.batch_size, learning_rate=args.learning_rate,
         accumulation=args.accumulation, optimizer=args.optimizer, eval_interval=args.eval_interval, seed=args.seed,
-        compile=args.compile, short_first=args.short_first, resume=state, on_evaluation=keep if args.out else None,
+        compile=args.compile, short_first=args.short_first, resume=state, from_starts=args.from_starts,
+        starts=document_starts(train_ids, tokenizer) if args.from_starts else None, on_evaluation=keep if args.out else None,
     )  # fmt: skip
     if result.stopped:
         if args.out is not None and result.state:
@@ -221,6 +224,19 @@ def load_ids(args: argparse.Namespace) -> tuple[CharTokenizer, torch.Tensor, str
         text, source = loaded.text, str(loaded)
     tokenizer = CharTokenizer(SHIPPED_ALPHABET) if args.preset == "shipped" else CharTokenizer.from_text(text)
     return tokenizer, torch.from_numpy(tokenizer.encode(text)), source
+
+
+def document_starts(ids: torch.Tensor, tokenizer: CharTokenizer) -> torch.Tensor:
+    """Positions of the empty lines of a text: a window that begins there has a new document after two newlines.
+
+    ids: (N,). Returns (M,) int64. Raises ValueError for a text without an empty line.
+    """
+    newline = tokenizer.encode("\n" if "\n" in tokenizer.characters else "")
+    ends = ids == int(newline[0]) if len(newline) else torch.zeros(len(ids), dtype=torch.bool)
+    starts = (ends[:-1] & ends[1:]).nonzero().flatten()  # (M,)
+    if len(starts) == 0:
+        raise ValueError("--from-starts needs documents with an empty line between them, and there is none")
+    return starts
 
 
 def resume_state(

@@ -126,6 +126,20 @@ def learning_rate_at(step: int, steps: int, peak: float, warmup: int = 0, final:
     return final + 0.5 * (peak - final) * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
+def draw_batch(
+    ids: torch.Tensor, block_size: int, batch_size: int, generator: torch.Generator, device: torch.device,
+    starts: torch.Tensor | None, aligned: int,
+) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    """A batch as of `get_batch`, of which the first `aligned` windows begin at one of `starts`."""
+    if not aligned:
+        return get_batch(ids, block_size, batch_size, generator, device)
+    parts = [get_batch(ids, block_size, aligned, generator, device, starts)]
+    if aligned < batch_size:
+        parts.append(get_batch(ids, block_size, batch_size - aligned, generator, device))
+    x, y = (torch.cat(part) for part in zip(*parts, strict=True))
+    return x, y  # (B, T) each
+
+
 def window_parts(step: int, steps: int, short_first: float) -> int:
     """Into how many parts the windows of this step are cut: 4, then 2 over the share `short_first` of the steps, then 1."""
     if step >= short_first * steps:
@@ -210,6 +224,8 @@ def train(
     accumulation: int = 1,
     optimizer: str = "adamw",
     short_first: float = 0.0,
+    starts: torch.Tensor | None = None,
+    from_starts: float = 0.75,
     eval_interval: int = 250,
     eval_batches: int = 50,
     seed: int = 1337,
@@ -225,6 +241,8 @@ def train(
     up to learning_rate (None: a twentieth of the steps), then a cosine down to final_fraction of it.
     short_first: share of the steps, from the first on, with shorter windows and more of them: a quarter of the length,
     then half of it. The same tokens in less time, and sooner learnt (Li et al. 2021, arXiv 2108.06084).
+    starts: (M,) positions in train_ids where documents begin; the share from_starts of the full-length windows begins
+    there, so that the model sees documents from their beginning, as when it writes one.
     Every eval_interval steps, and at the end, the loss is estimated, shown and handed to `on_evaluation`.
     resume: the `state` of an earlier result, for the same model and settings: goes on bit for bit on the CPU.
     progress: show a bar and a line for each evaluation.
@@ -300,7 +318,11 @@ def train(
                     each.zero_grad(set_to_none=True)
                 parts = window_parts(step, steps, short_first)
                 shape = (size // parts, batch_size * parts) if size % parts == 0 else (size, batch_size)
-                draws = (get_batch(train_ids, *shape, generator, device) for _ in range(accumulation))
+                aligned = round(from_starts * batch_size) if starts is not None and parts == 1 else 0
+                draws = (
+                    draw_batch(train_ids, *shape, generator, device, starts, aligned)
+                    for _ in range(accumulation)
+                )
                 loss = accumulate_gradients(step_model, draws, accumulation)
                 step += 1
                 # On a GPU reading the loss waits for it, so it is read at every tenth step only.

@@ -84,3 +84,15 @@ def test_batches_can_be_viewed_as_in_the_lecture():
 def test_the_batch_is_put_where_it_is_asked():
     x, y = get_batch(torch.arange(50), 4, 2, device="meta")
     assert x.device.type == y.device.type == "meta"
+
+
+def test_windows_begin_only_where_they_are_told():
+    ids, starts = torch.arange(100), torch.tensor([0, 40, 95])
+    x, y = get_batch(ids, 10, 64, torch.Generator().manual_seed(1), starts=starts)
+    assert set(x[:, 0].tolist()) == {0, 40} and torch.equal(y, x + 1)  # behind 95 no whole window fits
+
+
+@pytest.mark.parametrize("starts", [[], [95, 99]])
+def test_starts_behind_which_no_window_fits_are_refused(starts):
+    with pytest.raises(ValueError, match="no window of block_size=10 fits behind any of the given starts"):
+        get_batch(torch.arange(100), 10, 4, starts=torch.tensor(starts, dtype=torch.long))

@@ -12,7 +12,13 @@ from helpers.optimizers import Muon
 from helpers.sampling import complete, next_token_probabilities
 from helpers.sampling import generate as sample
 from helpers.tokenizer import CharTokenizer
-from helpers.training import accumulate_gradients, compile_or_note, learning_rate_at, validation_loss
+from helpers.training import (
+    accumulate_gradients,
+    compile_or_note,
+    draw_batch,
+    learning_rate_at,
+    validation_loss,
+)
 from helpers.training import train as run_training
 
 SMALL = {"vocab_size": 11, "block_size": 8, "n_layer": 2, "n_head": 2, "n_embd": 16}
@@ -107,6 +113,26 @@ def test_twenty_steps_equal_ten_and_ten(optimizer):
     steps(again, 20, resume=kept["state"], **options)
     for a, b in zip(whole.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_the_asked_share_of_windows_begins_where_documents_do():
+    ids, starts = torch.arange(1000), torch.tensor([100, 200])
+    draw = torch.Generator().manual_seed(1)
+    x, y = draw_batch(ids, 10, 40, draw, torch.device("cpu"), starts, aligned=30)
+    at_starts = torch.isin(x[:, 0], starts)
+    assert at_starts[:30].all() and not at_starts[30:].all() and torch.equal(y, x + 1)
+    x, _ = draw_batch(ids, 10, 4, draw, torch.device("cpu"), starts, aligned=4)
+    assert torch.isin(x[:, 0], starts).all() and len(x) == 4
+
+
+def test_documents_begin_after_empty_lines_and_a_text_without_any_is_refused():
+    tokenizer = CharTokenizer("ab\n")
+    ids = torch.from_numpy(tokenizer.encode("ab\n\nb\na\n\n\nb"))
+    assert train.document_starts(ids, tokenizer).tolist() == [2, 7, 8]
+    for alphabet in ("ab\n", "ab"):
+        tokenizer = CharTokenizer(alphabet)
+        with pytest.raises(ValueError, match="documents with an empty line between them"):
+            train.document_starts(torch.from_numpy(tokenizer.encode("abab")), tokenizer)
 
 
 def test_a_loss_that_is_not_finite_stops_with_advice_and_good_weights(capsys):
