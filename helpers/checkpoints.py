@@ -25,7 +25,8 @@ from helpers.gpt import GPTConfig, GPTLanguageModel
 from helpers.tokenizer import CharTokenizer
 
 DATA = Path(__file__).resolve().parent.parent / "data"
-MY_GPT = DATA / "my_gpt.pt"  # the learner's own model, saved by notebook 10
+# The learner's own model, saved by notebook 10. `python -m helpers run` and the tests work on another file.
+MY_GPT = Path(os.environ.get("COURSE_MY_GPT") or DATA / "my_gpt.pt")
 SHIPPED = DATA / "tales_gpt.safetensors"  # the model that comes with the course
 FORMAT = 1
 

@@ -75,7 +75,7 @@ def check_python() -> Iterator[Line]:
         )
     elif sys.platform == "darwin" and machine == "x86_64":
         chip = subprocess.run(
-            ["sysctl", "-n", "sysctl.proc_translated"], capture_output=True, text=True
+            ["sysctl", "-n", "sysctl.proc_translated"], capture_output=True, text=True, encoding="utf-8"
         ).stdout
         if chip.strip() == "1":
             mend = "install Python from https://www.python.org/downloads/, delete .venv, and start again"

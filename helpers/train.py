@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from helpers import checkpoints, tales
 from helpers.batches import split
@@ -24,7 +25,7 @@ from helpers.books import load_text
 from helpers.device import describe, pick_device
 from helpers.gpt import ACTIVATIONS, GPTConfig, GPTLanguageModel
 from helpers.tokenizer import CharTokenizer
-from helpers.training import TrainingResult, train, validation_loss
+from helpers.training import TrainingResult, device_of, train, validation_loss
 
 # Each preset names what differs from the defaults of the options below.
 PRESETS = {
@@ -36,6 +37,8 @@ PRESETS = {
                 "block_size": 416, "batch_size": 11, "steps": 10_000, "learning_rate": 5e-3, "optimizer": "muon",
                 "short_first": 0.05, "from_starts": 0.75, "eval_interval": 500, "out": checkpoints.SHIPPED},
 }  # fmt: skip
+
+FRESH_TALES_SEED = 2  # another seed than that of the tales to train on, 1
 
 # Characters of the shipped model: all of ASCII that prints, and the typographic signs of the Oz books, so that it can
 # be fine-tuned on the book and asked questions in any plain English.
@@ -199,7 +202,7 @@ def run(args: argparse.Namespace) -> int:
         "validation_loss": round(loss, 5),
     }
     if args.out is not None:
-        more = {"floor": tales.entropy_per_character()} if args.text == "tales" else {}
+        more = about_tales(model, tokenizer) if args.text == "tales" else {}
         checkpoints.save(args.out, model, tokenizer, recipe=recipe, text=source, **facts, **more, history=result.history,
                          best_step=result.best_step, torch=torch.__version__)  # fmt: skip
         print(f"model: {args.out}")
@@ -237,6 +240,50 @@ def document_starts(ids: torch.Tensor, tokenizer: CharTokenizer) -> torch.Tensor
     if len(starts) == 0:
         raise ValueError("--from-starts needs documents with an empty line between them, and there is none")
     return starts
+
+
+def about_tales(model: GPTLanguageModel, tokenizer: CharTokenizer) -> dict:
+    """The exact floor of the tales, and the loss on fresh tales where the context holds a whole one."""
+    about = {"floor": tales.entropy_per_character()}
+    if model.config.block_size > tales.LONGEST_TALE:
+        fresh = tales.write_tales(150_000, seed=FRESH_TALES_SEED).removesuffix(tales.SEPARATOR)
+        about["loss_from_starts"] = loss_from_starts(
+            model, tokenizer, fresh.split(tales.SEPARATOR), tales.SEPARATOR
+        )
+    return about
+
+
+@torch.no_grad()
+def loss_from_starts(
+    model: GPTLanguageModel,
+    tokenizer: CharTokenizer,
+    documents: list[str],
+    separator: str,
+    batch_size: int = 16,
+) -> float:
+    """Loss in nats per character over documents, each read from its beginning: what a model can be held to a floor by.
+
+    The model sees the separator before a document, then predicts the document and the separator after it, each
+    character once. (`validation_loss` cuts a text anywhere, so that its windows begin in the middle of something.)
+    Eval mode, restored afterwards. Raises ValueError for a document longer than the model's context.
+    """
+    device, was_training = device_of(model), model.training
+    ids = [torch.from_numpy(tokenizer.encode(separator + each + separator)).long() for each in documents]
+    total = count = 0
+    model.eval()
+    try:
+        for first in range(0, len(ids), batch_size):
+            rows = nn.utils.rnn.pad_sequence(
+                ids[first : first + batch_size], batch_first=True, padding_value=-100
+            )
+            y = rows[:, 1:].clone()  # (B, T); -100 marks what is not to be predicted
+            y[:, : len(separator) - 1] = -100
+            x, predicted = rows[:, :-1].clamp(min=0), int((y >= 0).sum())  # (B, T)
+            total += model(x.to(device), y.to(device))[1].item() * predicted
+            count += predicted
+        return total / count
+    finally:
+        model.train(was_training)
 
 
 def resume_state(

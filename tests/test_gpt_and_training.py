@@ -135,6 +135,20 @@ def test_documents_begin_after_empty_lines_and_a_text_without_any_is_refused():
             train.document_starts(torch.from_numpy(tokenizer.encode("abab")), tokenizer)
 
 
+def test_the_loss_from_starts_is_that_of_each_document_read_alone():
+    model, tokenizer = small(vocab_size=4, block_size=12).eval(), CharTokenizer("abc\n")
+    documents, total, count = ["abc", "c", "abcabc"], 0.0, 0
+    for each in documents:
+        ids = torch.from_numpy(tokenizer.encode("\n\n" + each + "\n\n")).long()
+        logp = model(ids[None, :-1])[0].log_softmax(-1)[0]  # (T, V)
+        total -= sum(logp[t - 1, ids[t]].item() for t in range(2, len(ids)))
+        count += len(each) + 2
+    found = train.loss_from_starts(model.train(), tokenizer, documents, "\n\n", batch_size=2)
+    assert found == pytest.approx(total / count, rel=1e-5) and model.training
+    with pytest.raises(ValueError, match="block_size=12"):
+        train.loss_from_starts(model, tokenizer, ["a" * 12], "\n\n")
+
+
 def test_a_loss_that_is_not_finite_stops_with_advice_and_good_weights(capsys):
     model = small()
     result = steps(model, 50, learning_rate=1e12, clip=0.0, warmup=0)

@@ -82,14 +82,16 @@ def run_notebook(
     timeout: float = 600,
     on_cell: Callable[[NotebookNode, int, int], object] | None = None,
     replace: Replacement | None = None,
+    my_gpt: str | Path | None = None,
 ) -> Result:
-    """Run a copy of a notebook and return how it went; the file stays as it is.
+    """Run a copy of a notebook and return how it went; the file stays as it is, and so does data/my_gpt.pt.
 
     text:    what load_text() gives in the notebook: a path or "tales"; without it, what COURSE_TEXT says here.
     device:  what pick_device() gives there: "cpu", "cuda" or "mps"; without it, what COURSE_DEVICE says here.
     timeout: seconds that a single cell may take.
     on_cell: called as on_cell(cell, number, total) before each code cell; number counts from 1.
     replace: {cell id: source} to run instead of what is there, or a function that changes the copy itself.
+    my_gpt:  where notebook 10 keeps its model and later ones look for it; without it, a place that is gone afterwards.
     A notebook that fails is no error here: see Result. Raises BookError for a text that cannot be read,
     ValueError for a cell id that is not there, and KeyboardInterrupt after Ctrl-C, when the kernel has ended.
     """
@@ -111,6 +113,7 @@ def run_notebook(
     result.executed = notebook
     run = Run(result, path.parent, timeout, on_cell)
     with tempfile.TemporaryDirectory(prefix="course-run-", ignore_cleanup_errors=True) as folder:
+        variables["COURSE_MY_GPT"] = str(Path(my_gpt or Path(folder) / "my_gpt.pt").resolve())
         try:
             in_own_loop(run.execute(Path(folder), kernel_environment(folder, variables)))
         finally:  # after a second Ctrl-C too

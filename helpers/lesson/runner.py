@@ -11,6 +11,7 @@ import math
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,8 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     results: list[Result] = []
     before = end_on_sigterm()
     try:
-        for name in names:
-            results.append(run_one(options.notebooks / name, options, len(results) + 1, len(names)))
+        # One place for the GPT of notebook 10, so that later notebooks of the same run find it, and the learner's stays.
+        with tempfile.TemporaryDirectory(prefix="course-gpt-", ignore_cleanup_errors=True) as folder:
+            options.my_gpt = Path(folder) / "my_gpt.pt"
+            for name in names:
+                results.append(run_one(options.notebooks / name, options, len(results) + 1, len(names)))
         code = 0 if all(result.ok for result in results) else 1
     except KeyboardInterrupt:
         print("\nStopped; what had been started has ended.", file=sys.stderr)
@@ -154,8 +158,9 @@ def run_one(path: Path, options: argparse.Namespace, number: int, total: int) ->
     before = path.read_bytes()
     with Progress(path.stem, f"[{number}/{total}]") as progress:
         result = run_notebook(
-            path, text=options.text, device=options.device, timeout=options.timeout, on_cell=progress.on_cell
-        )
+            path, text=options.text, device=options.device, timeout=options.timeout, my_gpt=options.my_gpt,
+            on_cell=progress.on_cell,
+        )  # fmt: skip
     if result.ok and options.save_outputs:
         try:
             write(path, prepare(result.executed), over=before)
