@@ -235,7 +235,7 @@ def document_starts(ids: torch.Tensor, tokenizer: CharTokenizer) -> torch.Tensor
     ids: (N,). Returns (M,) int64. Raises ValueError for a text without an empty line.
     """
     newline = tokenizer.encode("\n" if "\n" in tokenizer.characters else "")
-    ends = ids == int(newline[0]) if len(newline) else torch.zeros(len(ids), dtype=torch.bool)
+    ends = ids == int(newline[0]) if len(newline) else torch.zeros_like(ids, dtype=torch.bool)
     starts = (ends[:-1] & ends[1:]).nonzero().flatten()  # (M,)
     if len(starts) == 0:
         raise ValueError("--from-starts needs documents with an empty line between them, and there is none")

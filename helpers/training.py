@@ -108,7 +108,7 @@ def validation_loss(
     model.eval()
     try:
         total = sum(
-            model(x.long().to(device), y.long().to(device))[1].double().cpu() * y.numel() for x, y in chunks
+            model(x.long().to(device), y.long().to(device))[1].cpu().double() * y.numel() for x, y in chunks
         )
         return total.item() / (len(ids) - 1)
     finally:
