@@ -1,27 +1,47 @@
-"""Every notebook runs from top to bottom in a copy of its own, on the built-in tales and on the book where it is."""
+"""Every notebook runs from top to bottom, alone in a fresh copy of the course and with no network.
 
-from pathlib import Path
+Once on the built-in tales, and once on the book where it is. See walls.py for what stands around the run.
+"""
 
-import nbformat
+import json
+import shutil
+import subprocess
+import sys
+
 import pytest
-from nbclient import NotebookClient
+from walls import ROOT, Wall, copy_of_the_course
 
 from helpers.books import BOOK_PATH
+from helpers.lesson.finding import course_notebooks
 
-NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+NOTEBOOKS = [ROOT / "notebooks" / name for name in course_notebooks(ROOT / "notebooks")]
 
 
 @pytest.mark.notebook
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["tales", "oz"])
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_the_notebook_runs_to_its_end(path, text, monkeypatch):
+def test_the_notebook_runs_to_its_end(path, text, tmp_path):
+    """Cases 7 and 56, and the promises of the design: no network, no warning, at most 2 GiB of memory."""
     if text == "oz" and not BOOK_PATH.is_file():
         pytest.skip("the Oz book is not in data/")
-    monkeypatch.setenv("COURSE_TEXT", "tales" if text == "tales" else str(BOOK_PATH))
-    notebook = nbformat.read(path, as_version=4)  # run in memory: the file stays as it is
-    NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": path.parent}}
-    ).execute()
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert all(cell.execution_count for cell in code if cell.source.strip())
-    assert not [out for cell in code for out in cell.outputs if out.get("name") == "stderr"]
+    course = copy_of_the_course(tmp_path / "course", path)
+    if text == "oz":
+        shutil.copy(BOOK_PATH, course / "data")
+    before = {file for file in course.rglob("*") if "__pycache__" not in file.parts}
+    wall = Wall(tmp_path)
+    command = [sys.executable, "-m", "helpers", "run", path.stem[:2], "--json"]
+    command += ["--text", "tales"] if text == "tales" else []
+    done = subprocess.run(
+        command, cwd=course, env=wall.environment(), capture_output=True, text=True, encoding="utf-8"
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert "\nnote: " not in done.stdout, done.stdout[-2000:]  # a cell wrote to stderr
+    (row,) = json.loads(done.stdout.splitlines()[-1])
+    assert row["notebook"] == path.stem and row["ok"] and row["peak_mib"] < 2048
+
+    assert any("ipykernel_launcher" in started for started in wall.processes())  # the kernel was behind it
+    assert wall.refused() == []
+    assert (course / "notebooks" / path.name).read_bytes() == path.read_bytes()
+    new = {file for file in course.rglob("*") if "__pycache__" not in file.parts} - before
+    assert {file.relative_to(course).as_posix() for file in new} == set()
