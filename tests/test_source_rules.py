@@ -251,7 +251,7 @@ def test_a_promise_of_identical_results_everywhere_is_recognised():
 
 
 def test_nothing_promises_identical_results_across_machines():
-    texts = {path.name: path.read_text(encoding="utf-8") for path in PAGES}
+    texts = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in PAGES}
     texts |= {path.name: "\n\n".join(cells(path, "markdown")) for path in NOTEBOOKS}
     kinds = (ast.Module, ast.FunctionDef, ast.ClassDef)
     for place, tree in PIECES:
