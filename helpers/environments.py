@@ -122,7 +122,7 @@ def has_pip(python: Path) -> bool:
 
 def put_pip_in(python: Path) -> str:
     """Give an environment without pip (uv makes such ones) a pip; return what went wrong, or ""."""
-    code, output = quietly([python, "-m", "ensurepip", "--upgrade"])
+    code, output = quietly([python, "-m", "ensurepip", "--upgrade", "--default-pip"])
     if code == 0:
         code, output = quietly([python, "-m", "pip", "--version"])
     return (output.strip() or f"ensurepip gave exit code {code}") if code else ""

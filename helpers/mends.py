@@ -88,7 +88,7 @@ def no_pip(python: Path | str) -> str:
     """Return the message for an environment without pip that ensurepip could not mend."""
     return (
         f"The environment of {python} has no pip, and it could not be put in.\n"
-        f"  Try:                    {quoted(python)} -m ensurepip --upgrade\n"
+        f"  Try:                    {quoted(python)} -m ensurepip --upgrade --default-pip\n"
         f"  On Debian and Ubuntu, if that fails: sudo apt install python3-venv python3-pip\n"
         "  Or leave the environment (deactivate) and call again: the course then makes its own, in .venv."
     )

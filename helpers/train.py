@@ -17,7 +17,6 @@ import sys
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from helpers import checkpoints, tales
 from helpers.batches import split
@@ -25,7 +24,7 @@ from helpers.books import load_text
 from helpers.device import describe, pick_device
 from helpers.gpt import ACTIVATIONS, GPTConfig, GPTLanguageModel
 from helpers.tokenizer import CharTokenizer
-from helpers.training import TrainingResult, device_of, train, validation_loss
+from helpers.training import TrainingResult, document_loss, train, validation_loss
 
 # Each preset names what differs from the defaults of the options below.
 PRESETS = {
@@ -246,44 +245,19 @@ def about_tales(model: GPTLanguageModel, tokenizer: CharTokenizer) -> dict:
     """The exact floor of the tales, and the loss on fresh tales where the context holds a whole one."""
     about = {"floor": tales.entropy_per_character()}
     if model.config.block_size > tales.LONGEST_TALE:
-        fresh = tales.write_tales(150_000, seed=FRESH_TALES_SEED).removesuffix(tales.SEPARATOR)
-        about["loss_from_starts"] = loss_from_starts(
-            model, tokenizer, fresh.split(tales.SEPARATOR), tales.SEPARATOR
-        )
+        fresh = tales.write_tales(150_000, seed=FRESH_TALES_SEED)
+        about["loss_from_starts"] = tales_loss(model, tokenizer, fresh)
     return about
 
 
-@torch.no_grad()
-def loss_from_starts(
-    model: GPTLanguageModel,
-    tokenizer: CharTokenizer,
-    documents: list[str],
-    separator: str,
-    batch_size: int = 16,
-) -> float:
-    """Loss in nats per character over documents, each read from its beginning: what a model can be held to a floor by.
+def tales_loss(model: GPTLanguageModel, tokenizer: CharTokenizer, text: str) -> float:
+    """Loss in nats per character on tales (a text of write_tales), each read from its beginning as the floor demands.
 
-    The model sees the separator before a document, then predicts the document and the separator after it, each
-    character once. (`validation_loss` cuts a text anywhere, so that its windows begin in the middle of something.)
-    Eval mode, restored afterwards. Raises ValueError for a document longer than the model's context.
+    The model sees the separator before a tale, and predicts the tale and the separator after it.
     """
-    device, was_training = device_of(model), model.training
-    ids = [torch.from_numpy(tokenizer.encode(separator + each + separator)).long() for each in documents]
-    total = count = 0
-    model.eval()
-    try:
-        for first in range(0, len(ids), batch_size):
-            rows = nn.utils.rnn.pad_sequence(
-                ids[first : first + batch_size], batch_first=True, padding_value=-100
-            )
-            y = rows[:, 1:].clone()  # (B, T); -100 marks what is not to be predicted
-            y[:, : len(separator) - 1] = -100
-            x, predicted = rows[:, :-1].clamp(min=0), int((y >= 0).sum())  # (B, T)
-            total += model(x.to(device), y.to(device))[1].item() * predicted
-            count += predicted
-        return total / count
-    finally:
-        model.train(was_training)
+    told = text.removesuffix(tales.SEPARATOR).split(tales.SEPARATOR)
+    ids = [torch.from_numpy(tokenizer.encode(tales.SEPARATOR + tale + tales.SEPARATOR)) for tale in told]
+    return document_loss(model, ids, given=len(tales.SEPARATOR))
 
 
 def resume_state(

@@ -115,6 +115,33 @@ def validation_loss(
         model.train(was_training)
 
 
+@torch.no_grad()
+def document_loss(
+    model: nn.Module, documents: list[torch.Tensor], *, given: int = 1, batch_size: int = 16
+) -> float:
+    """Loss over documents in nats per token, each read from its beginning: comparable with an exact floor.
+
+    documents: ids (T_i,) each. The first `given` ids of each are only read, all others are predicted once, from
+    everything before them. (`validation_loss` cuts a text anywhere, so its windows begin in the middle of something.)
+    Eval mode, restored afterwards. The model raises ValueError for a document longer than its context.
+    """
+    device, was_training = device_of(model), model.training
+    total, count = 0.0, 0
+    model.eval()
+    try:
+        for first in range(0, len(documents), batch_size):
+            some = [ids.long() for ids in documents[first : first + batch_size]]
+            rows = nn.utils.rnn.pad_sequence(some, batch_first=True, padding_value=-100)  # (B, T+1)
+            x, y = rows[:, :-1].clamp(min=0), rows[:, 1:].clone()  # (B, T) each
+            y[:, : given - 1] = -100  # cross_entropy leaves these out
+            predicted = int((y >= 0).sum())
+            total += model(x.to(device), y.to(device))[1].item() * predicted
+            count += predicted
+        return total / count
+    finally:
+        model.train(was_training)
+
+
 def learning_rate_at(step: int, steps: int, peak: float, warmup: int = 0, final: float = 0.0) -> float:
     """Learning rate of step 0, 1, ... steps-1: a linear warm-up to `peak`, then half a cosine down to `final`.
 
@@ -346,7 +373,8 @@ def train(
                 synchronize(device)
                 result.seconds += time.perf_counter() - clock
                 result.stopped = f"stopped by you after step {step} of {steps}"
-                result.state = _state(step, result, optimizers, generator)
+                if result.history[-1]["step"] < step:  # so that the best weights and the state are up to date
+                    evaluate(step)
     except KeyboardInterrupt:  # a second Ctrl-C, or one that came outside the main thread
         result.stopped = f"stopped by you in step {step + 1} of {steps}"
     finally:
@@ -405,7 +433,7 @@ def _not_finite(step: int, loss: float, learning_rate: float) -> str:
     return (
         f"The loss is not finite ({loss}) at step {step}: training stopped, and the model has the weights of the last "
         f"evaluation again. What usually helps: a smaller learning_rate (it was {learning_rate:g}; try "
-        f"{learning_rate / 10:g}), a longer warmup, clip=1.0, and a look for zeros under a logarithm or a division."
+        f"{min(learning_rate / 10, 3e-3):g}), a longer warmup, clip=1.0, and a look for zeros under a logarithm or a division."
     )
 
 

@@ -101,9 +101,8 @@ CASES = {
     ],
     31: ["test_device.py::test_cuda_comes_before_mps_and_mps_before_the_cpu"],  # no final else: cpu
     32: [  # mixed devices
-        "test_device.py::test_tensors_are_made_on_the_device_of_their_input",
         "test_device.py::test_no_helper_uses_a_global_device_or_float64_on_a_device",
-        "test_source_rules.py::test_a_forward_makes_its_tensors_on_the_device_of_its_input",
+        "test_source_rules.py::test_tensors_are_made_on_the_device_of_their_input",
         "test_learner_cases.py::test_a_model_on_another_device_makes_nothing_on_the_cpu",
     ],
     33: [  # MPS silently wrong

@@ -497,6 +497,10 @@ def test_a_real_environment_has_a_real_pip(course):
     assert done.returncode == 0, done.stderr
     assert Path(course.calls("jupyterlab")[0]["prefix"]) == course.root / ".venv"
     assert (course.root / ".venv" / environments.STAMP).is_file()
+    scripts = {path.stem for path in course.python.parent.iterdir()}
+    assert (
+        "pip" in scripts
+    )  # `pip install ...` in the active environment must not be another environment's pip
 
 
 # --- run and reset ---

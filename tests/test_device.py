@@ -113,53 +113,6 @@ def test_describe_says_something_for_people():
     assert describe("cpu").startswith("cpu (") and "threads" in describe("cpu")
 
 
-FACTORIES = {
-    "arange",
-    "zeros",
-    "ones",
-    "empty",
-    "full",
-    "rand",
-    "randn",
-    "randint",
-    "tensor",
-    "eye",
-    "linspace",
-    "tril_indices",
-}
-# Places where a tensor belongs on the CPU, or is moved at once; each with its reason.
-ON_THE_CPU = {
-    ("batches.py", "get_batch"): "window starts are drawn by a CPU generator",
-    ("device.py", "_one_step"): "made on the CPU, then moved, so that both devices start alike",
-    ("gpt.py", "__init__"): "the mask is a buffer: it moves with the model",
-}
-
-
-def test_tensors_are_made_on_the_device_of_their_input():
-    """Case 32: a factory call without device= makes a CPU tensor, which does not meet a model on a GPU."""
-    seen, wrong = 0, []
-    for path in sorted(HELPERS.glob("*.py")):
-        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(function, ast.FunctionDef):
-                continue
-            for call in ast.walk(function):
-                if not (
-                    isinstance(call, ast.Call)
-                    and isinstance(call.func, ast.Attribute)
-                    and call.func.attr in FACTORIES
-                ):
-                    continue
-                if not (isinstance(call.func.value, ast.Name) and call.func.value.id == "torch"):
-                    continue
-                seen += 1
-                if (
-                    not any(k.arg == "device" for k in call.keywords)
-                    and (path.name, function.name) not in ON_THE_CPU
-                ):
-                    wrong.append(f"{path.name}:{call.lineno}")
-    assert seen >= 5 and not wrong
-
-
 def test_no_helper_uses_a_global_device_or_float64_on_a_device():
     """Cases 30, 32 and 34."""
     for path in sorted(HELPERS.glob("*.py")):

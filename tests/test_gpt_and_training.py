@@ -1,6 +1,7 @@
 """The models, training, checkpoints and sampling, as facts."""
 
 import math
+import signal
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from helpers.tokenizer import CharTokenizer
 from helpers.training import (
     accumulate_gradients,
     compile_or_note,
+    document_loss,
     draw_batch,
     learning_rate_at,
     validation_loss,
@@ -135,18 +137,17 @@ def test_documents_begin_after_empty_lines_and_a_text_without_any_is_refused():
             train.document_starts(torch.from_numpy(tokenizer.encode("abab")), tokenizer)
 
 
-def test_the_loss_from_starts_is_that_of_each_document_read_alone():
-    model, tokenizer = small(vocab_size=4, block_size=12).eval(), CharTokenizer("abc\n")
-    documents, total, count = ["abc", "c", "abcabc"], 0.0, 0
+def test_the_document_loss_is_that_of_each_document_read_alone():
+    model, total, count = small(block_size=12).eval(), 0.0, 0
+    documents = [ids(n) for n in (7, 4, 11)]
     for each in documents:
-        ids = torch.from_numpy(tokenizer.encode("\n\n" + each + "\n\n")).long()
-        logp = model(ids[None, :-1])[0].log_softmax(-1)[0]  # (T, V)
-        total -= sum(logp[t - 1, ids[t]].item() for t in range(2, len(ids)))
-        count += len(each) + 2
-    found = train.loss_from_starts(model.train(), tokenizer, documents, "\n\n", batch_size=2)
+        logp = model(each[None, :-1])[0].log_softmax(-1)[0]  # (T, V)
+        total -= sum(logp[t - 1, each[t]].item() for t in range(2, len(each)))
+        count += len(each) - 2
+    found = document_loss(model.train(), documents, given=2, batch_size=2)
     assert found == pytest.approx(total / count, rel=1e-5) and model.training
     with pytest.raises(ValueError, match="block_size=12"):
-        train.loss_from_starts(model, tokenizer, ["a" * 12], "\n\n")
+        document_loss(model, [ids(14)])
 
 
 def test_a_loss_that_is_not_finite_stops_with_advice_and_good_weights(capsys):
@@ -157,8 +158,6 @@ def test_a_loss_that_is_not_finite_stops_with_advice_and_good_weights(capsys):
 
 
 def test_a_stop_leaves_a_usable_model_and_a_state_to_go_on(capsys):
-    import signal
-
     def press(result):
         if result.state["step"] == 4:
             signal.raise_signal(signal.SIGINT)
@@ -168,6 +167,25 @@ def test_a_stop_leaves_a_usable_model_and_a_state_to_go_on(capsys):
     assert "after step 4 of 20" in result.stopped and "go on" in capsys.readouterr().out
     assert math.isfinite(model(ids()[None, :8], ids()[None, 1:9])[1].item())
     assert steps(model, 20, eval_interval=2, resume=result.state).stopped is None
+
+
+def test_a_stop_between_two_evaluations_leaves_the_best_weights_up_to_date():
+    text = torch.arange(11).repeat(60)
+    model, seen = small(), []
+
+    def press(module, _):
+        seen.append(module.training)
+        if module.training and sum(seen) == 30:
+            signal.raise_signal(signal.SIGINT)
+
+    model.register_forward_pre_hook(press)
+    result = run_training(model, text, text, steps=1000, batch_size=8, eval_batches=2, eval_interval=500,
+                          progress=False)  # fmt: skip
+    assert "after step 30 of 1000" in result.stopped
+    assert [entry["step"] for entry in result.history] == [0, 30] and result.best_step == result.state[
+        "step"
+    ] == 30
+    assert all(torch.equal(result.best_state[name], tensor) for name, tensor in model.state_dict().items())
 
 
 def test_training_again_says_that_it_continues(capsys):

@@ -10,7 +10,7 @@ from helpers.books import BOOK_PATH, load_text
 from helpers.checkpoints import SHIPPED, load
 from helpers.sampling import generate
 from helpers.tales import LONGEST_TALE, SEPARATOR
-from helpers.train import PRESETS, loss_from_starts
+from helpers.train import PRESETS, tales_loss
 from helpers.training import validation_loss
 
 SAMPLES = 20
@@ -54,8 +54,7 @@ def test_its_losses_on_fresh_tales_are_those_of_its_file(shipped, about):
     fresh = tales.write_tales(100_000, seed=31)
     whole = validation_loss(shipped.model, torch.from_numpy(shipped.tokenizer.encode(fresh)))
     assert whole == pytest.approx(about["validation_loss"], abs=0.02)
-    documents = fresh.removesuffix(SEPARATOR).split(SEPARATOR)
-    alone = loss_from_starts(shipped.model, shipped.tokenizer, documents, SEPARATOR)
+    alone = tales_loss(shipped.model, shipped.tokenizer, fresh)
     assert alone == pytest.approx(about["loss_from_starts"], abs=0.01)
     assert about["floor"] < alone < about["floor"] + 0.06  # what is left to learn
 

@@ -137,35 +137,32 @@ def test_every_checkpoint_is_read_onto_a_known_device_and_without_running_code()
     ] == []
 
 
-# --- case 32: tensors are made on the device of their input, in models that a notebook builds too ---
+# --- case 32: tensors are made on the device of their input ---
 
-FACTORIES = (
-    "arange",
-    "zeros",
-    "ones",
-    "empty",
-    "full",
-    "rand",
-    "randn",
-    "randint",
-    "tensor",
-    "eye",
-    "tril_indices",
-)
+FACTORIES = ("arange", "zeros", "ones", "empty", "full", "rand", "randn", "randint", "tensor", "eye", "linspace",
+             "tril_indices")  # fmt: skip
+ON_THE_CPU = {  # where a tensor belongs on the CPU, or is moved at once; each with its reason
+    ("helpers/batches.py", "get_batch"): "window starts are drawn by a CPU generator",
+    ("helpers/device.py", "_one_step"): "made on the CPU, then moved, so that both devices start alike",
+    ("helpers/gpt.py", "__init__"): "the mask is a buffer: it moves with the model",
+}
 
 
-def test_a_forward_makes_its_tensors_on_the_device_of_its_input():
-    seen, wrong = 0, []
+def test_tensors_are_made_on_the_device_of_their_input():
+    """A factory call without device= makes a CPU tensor, which does not meet a model on a GPU.
+
+    In helpers every function is held to it, in notebooks the `forward` of a model: their other cells may stay on the CPU.
+    """
+    seen, found = 0, set()
     for place, tree in PIECES:
-        for function in ast.walk(tree):
-            if isinstance(function, ast.FunctionDef) and function.name == "forward":
-                seen += 1
-                wrong += [
-                    f"{place}: {ast.unparse(call)}"
-                    for call, name, whole in calls(function)
-                    if whole == f"torch.{name}" and name in FACTORIES and "device" not in keywords(call)
+        for function in (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)):
+            if place.startswith("helpers/") or function.name == "forward":
+                made = [
+                    c for c, name, whole in calls(function) if whole == f"torch.{name}" and name in FACTORIES
                 ]
-    assert seen > 5 and wrong == []
+                seen += len(made)
+                found |= {(place, function.name) for call in made if "device" not in keywords(call)}
+    assert seen > 5 and found == ON_THE_CPU.keys()  # no other place, and each exception is still needed
 
 
 # --- cases 51 and 52: commands ---
