@@ -29,7 +29,7 @@ from helpers.environments import (
     usable,
     version_key,
 )
-from helpers.mends import PYTORCH_PAGE, ROOT, quoted, typed_python
+from helpers.mends import PYTORCH_PAGE, ROOT, program, quoted, typed_python
 
 GIB = 2**30
 OURS = "gpt-course"  # the name of our own package in pyproject.toml
@@ -122,7 +122,7 @@ def check_packages() -> Iterator[Line]:
     address = json.loads(origin or "{}").get("url", ROOT.as_uri())
     if address.rstrip("/") != ROOT.as_uri():
         says = f"installed from another copy of the course: {address}"
-        mend = f"{quoted(sys.executable)} -m pip install -e {quoted(ROOT)}"
+        mend = f"{program(sys.executable)} -m pip install -e {quoted(ROOT)}"
         yield Line("problem", "helpers", says, mend)
     else:
         yield Line("ok", "helpers", "installed from this folder")
@@ -163,7 +163,7 @@ def check_device() -> Iterator[Line]:
         return
     facts = probe_torch()
     if "broken" in facts:
-        pip = f"{quoted(sys.executable)} -m pip"
+        pip = f"{program(sys.executable)} -m pip"
         version = public(installed_version("torch"))
         mend = f"{pip} install --force-reinstall --no-deps torch=={version}"
         if os.name == "nt":
@@ -182,7 +182,7 @@ def check_device() -> Iterator[Line]:
     if nvidia and not facts["cuda"]:
         says = "an NVIDIA driver is here, but this torch is built without CUDA: the GPU stays unused"
         mend = (
-            f"{quoted(sys.executable)} -m pip uninstall -y torch\n"
+            f"{program(sys.executable)} -m pip uninstall -y torch\n"
             f"then, with the same Python, the CUDA command that {PYTORCH_PAGE} gives, then {lab_command()}"
         )
         yield Line("note", "GPU", says, mend)
@@ -237,7 +237,7 @@ def check_disk() -> Iterator[Line]:
     )
     too_little = 2.0 if lacking() else 0.2
     level = "problem" if free < too_little else "note" if free < needed else "ok"
-    mend = f"{quoted(sys.executable)} -m pip cache purge" if level != "ok" else ""
+    mend = f"{program(sys.executable)} -m pip cache purge" if level != "ok" else ""
     yield Line(level, "disk", f"{free:.1f} GiB free ({what})", mend)
 
 

@@ -47,7 +47,7 @@ def typed_python() -> str:
     """
     active = os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX")
     if not active and sys.prefix != sys.base_prefix and Path(sys.prefix).resolve() != ROOT / ".venv":
-        return quoted(sys.executable)
+        return program(sys.executable)
     return "python" if active or os.name == "nt" else "python3"
 
 
@@ -59,6 +59,11 @@ def command_again() -> str:
 def quoted(path: Path | str) -> str:
     """Return a path as it can be typed: in double quotes where it has a space."""
     return f'"{path}"' if " " in str(path) else str(path)
+
+
+def program(path: Path | str) -> str:
+    """Return a program's path as the start of a command: PowerShell runs a quoted path only after `&`."""
+    return f"& {quoted(path)}" if os.name == "nt" and " " in str(path) else quoted(path)
 
 
 def cause_of(text: str) -> str:
@@ -88,7 +93,7 @@ def no_pip(python: Path | str) -> str:
     """Return the message for an environment without pip that ensurepip could not mend."""
     return (
         f"The environment of {python} has no pip, and it could not be put in.\n"
-        f"  Try:                    {quoted(python)} -m ensurepip --upgrade --default-pip\n"
+        f"  Try:                    {program(python)} -m ensurepip --upgrade --default-pip\n"
         f"  On Debian and Ubuntu, if that fails: sudo apt install python3-venv python3-pip\n"
         "  Or leave the environment (deactivate) and call again: the course then makes its own, in .venv."
     )
@@ -109,7 +114,7 @@ def explain(text: str, step: str, python: Path | str | None = None) -> str:
             f"{tempfile.gettempdir()}, where pip unpacks.\n"
             "The packages take about 2 GB, with a CUDA build of torch (the default on Linux) about 8 GB.\n"
             "Make room; pip's own cache can always go:\n"
-            f"  {quoted(python)} -m pip cache purge\n"
+            f"  {program(python)} -m pip cache purge\n"
             f"If only the second place is full, set TMPDIR to a folder with room; {again}"
         )
     if cause == "read-only":
@@ -123,7 +128,7 @@ def explain(text: str, step: str, python: Path | str | None = None) -> str:
         return (
             f"{step} stopped: the certificate of the package server was not accepted.\n"
             "In a company or school network, ask for its certificate file and name it:\n"
-            f"  {quoted(python)} -m pip config set global.cert FILE\n"
+            f"  {program(python)} -m pip config set global.cert FILE\n"
             "A wrong date on this machine gives the same fault. Verification stays on; never switch it off.\n"
             f"Mend that, {again}"
         )
@@ -162,7 +167,7 @@ def explain(text: str, step: str, python: Path | str | None = None) -> str:
     return (
         f"{step} stopped; the lines above say why. Mend that, {again}\n"
         f"To see the whole of it, in {ROOT}:\n"
-        f"  {quoted(python)} -m pip install -r requirements.txt -c constraints.txt"
+        f"  {program(python)} -m pip install -r requirements.txt -c constraints.txt"
     )
 
 

@@ -580,3 +580,11 @@ def test_ctrl_c_and_termination_reach_the_program_and_its_exit_code_comes_back(c
         assert course.log.exists(), "JupyterLab's stand-in never started"
         process.send_signal(sent)
         assert process.wait(timeout=20) == 7
+
+
+def test_a_program_in_a_folder_with_a_space_can_be_typed_in_powershell_too(monkeypatch):
+    path = "/my course/python"
+    assert mends.program(path) == '"/my course/python"'
+    monkeypatch.setattr(os, "name", "nt")
+    assert mends.program(path) == '& "/my course/python"'
+    assert mends.program("/course/python") == "/course/python"
