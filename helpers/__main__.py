@@ -12,6 +12,7 @@ COMMANDS = {
     "test": "the same set-up plus what the tests need, then run the tests",
     "doctor": "look at Python, packages, device, text and disk, and say how to mend what is wrong",
     "run": "run notebooks from top to bottom without a window, on copies: run 01 05, or run for all",
+    "progress": "show what you have done of the course, and the minutes left (--csv for a class)",
     "reset": "put a fresh copy of a notebook in place and set yours aside: reset 05",
 }
 
@@ -34,7 +35,7 @@ def too_old(version, executable):
 
 def overview(python="python"):
     """Return the list of commands, one a line."""
-    lines = [f"  {python} -m helpers {name:<7} {text}" for name, text in COMMANDS.items()]
+    lines = [f"  {python} -m helpers {name:<8} {text}" for name, text in COMMANDS.items()]
     return "\n".join(["The course's commands (call them in the course's folder):", "", *lines])
 
 

@@ -203,7 +203,7 @@ def doctor(arguments: list[str]) -> int:
 
 
 def lesson(command: str, arguments: list[str]) -> int:
-    """Hand `run` or `reset` to the module that does it, in an environment that has the packages."""
+    """Hand `run`, `reset` or `progress` to the module that does it, in an environment that has the packages."""
     missing = lacking()
     if missing and (python := elsewhere()):
         return again_in(python, command, arguments)
@@ -212,10 +212,8 @@ def lesson(command: str, arguments: list[str]) -> int:
             f"{command} needs packages that are missing here ({sys.executable}): {', '.join(missing)}.\n"
             f"Run this first:   {typed_python()} -m helpers lab"
         )
-    module = importlib.import_module(
-        {"run": "helpers.lesson.runner", "reset": "helpers.lesson.reset"}[command]
-    )
-    return module.main(arguments) or 0
+    name = "runner" if command == "run" else command
+    return importlib.import_module(f"helpers.lesson.{name}").main(arguments) or 0
 
 
 def guarded(command: str, arguments: list[str]) -> int:

@@ -33,8 +33,8 @@ PRESETS = {
                 "learning_rate": 3e-4, "dropout": 0.2},
     # data/tales_gpt.safetensors
     "shipped": {"text": "tales", "tales_characters": 20_000_000, "n_layer": 4, "n_head": 4, "n_embd": 128,
-                "block_size": 416, "batch_size": 11, "steps": 10_000, "learning_rate": 5e-3, "optimizer": "muon",
-                "short_first": 0.05, "from_starts": 0.75, "eval_interval": 500, "out": checkpoints.SHIPPED},
+                "block_size": 416, "batch_size": 11, "steps": 10_000, "learning_rate": 5e-3,
+                "optimizer": "muon", "short_first": 0.05, "from_starts": 0.75, "eval_interval": 500, "out": checkpoints.SHIPPED},
 }  # fmt: skip
 
 FRESH_TALES_SEED = 2  # another seed than that of the tales to train on, 1
@@ -115,6 +115,8 @@ def make_parser() -> argparse.ArgumentParser:
     ap.add_argument(
         "--learning-rate", type=number(0, open_below=True), default=3e-3, help="its peak (default 0.003)"
     )
+    ap.add_argument("--final-fraction", type=number(0, 1), default=0.1,
+                    help="the learning rate at the end, as a share of its peak (default 0.1)")  # fmt: skip
     ap.add_argument("--dropout", type=number(0, 1, open_above=True), default=0.0, help="default 0")
     ap.add_argument("--activation", choices=list(ACTIVATIONS), default="relu", help="default relu")
     ap.add_argument("--optimizer", choices=["adamw", "muon"], default="adamw", help="default adamw")
@@ -177,8 +179,9 @@ def run(args: argparse.Namespace) -> int:
 
     result = train(
         model, train_ids, val_ids, steps=args.steps, batch_size=args.batch_size, learning_rate=args.learning_rate,
-        accumulation=args.accumulation, optimizer=args.optimizer, eval_interval=args.eval_interval, seed=args.seed,
-        compile=args.compile, short_first=args.short_first, resume=state, from_starts=args.from_starts,
+        final_fraction=args.final_fraction, accumulation=args.accumulation, optimizer=args.optimizer,
+        eval_interval=args.eval_interval, seed=args.seed, compile=args.compile, short_first=args.short_first,
+        resume=state, from_starts=args.from_starts,
         starts=document_starts(train_ids, tokenizer) if args.from_starts else None, on_evaluation=keep if args.out else None,
     )  # fmt: skip
     if result.stopped:

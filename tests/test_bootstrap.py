@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -585,6 +586,6 @@ def test_ctrl_c_and_termination_reach_the_program_and_its_exit_code_comes_back(c
 def test_a_program_in_a_folder_with_a_space_can_be_typed_in_powershell_too(monkeypatch):
     path = "/my course/python"
     assert mends.program(path) == '"/my course/python"'
-    monkeypatch.setattr(os, "name", "nt")
+    monkeypatch.setattr(mends, "os", SimpleNamespace(name="nt"))
     assert mends.program(path) == '& "/my course/python"'
     assert mends.program("/course/python") == "/course/python"

@@ -252,7 +252,9 @@ def test_generation_crops_restores_the_mode_and_repeats_with_its_seed():
 def test_sampling_settings_do_what_they_say():
     logits = torch.tensor([[1.0, 3.0, 2.0, -1.0]])
     assert next_token_probabilities(logits, temperature=0)[0].tolist() == [0, 1, 0, 0]
-    assert next_token_probabilities(logits.clamp(max=2), temperature=0)[0].sum() == 1  # two are likeliest: one
+    assert (
+        next_token_probabilities(logits.clamp(max=2), temperature=0)[0].sum() == 1
+    )  # two are likeliest: one
     assert next_token_probabilities(logits.clamp(max=2), temperature=0)[0].max() == 1
     assert (next_token_probabilities(logits, top_k=2)[0] > 0).tolist() == [False, True, True, False]
     assert (next_token_probabilities(logits, top_p=0.5)[0] > 0).tolist() == [False, True, False, False]

@@ -107,6 +107,15 @@ def test_a_kernel_without_the_packages_says_which_python_it_is_and_how_to_mend_i
     assert result.executed.cells[1].outputs == []
 
 
+def test_on_windows_the_guards_command_is_one_that_powershell_runs(monkeypatch, capsys):
+    guard = next(cell for cell in nbformat.read(NOTEBOOKS[0], as_version=4).cells if cell.cell_type == "code")
+    assert guard.source.count('os.name == "nt"') == 1
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ModuleNotFoundError):
+        exec(guard.source.replace('os.name == "nt"', "True"), {})
+    assert capsys.readouterr().out.splitlines()[-1].startswith(f'& "{sys.executable}" -m pip install')
+
+
 # --- case 11: one normaliser on the way of a text ---
 
 
@@ -374,7 +383,14 @@ def test_the_number_options_are_those_of_the_issue():
     }
 
 
-ZERO_MEANS_SOMETHING = {"--dropout", "--temperature", "--seed", "--short-first", "--from-starts"}
+ZERO_MEANS_SOMETHING = {
+    "--dropout",
+    "--temperature",
+    "--seed",
+    "--short-first",
+    "--from-starts",
+    "--final-fraction",
+}
 
 
 @pytest.mark.parametrize(("name", "option"), NUMBERS)
@@ -392,6 +408,8 @@ SCRIPTS = {  # each is run as a learner types it, in the test named here
     "helpers/__main__.py": "test_doctor.py::test_the_environment_that_runs_the_tests_has_all_packages",
     "helpers/generate.py": "test_learner_cases.py::test_the_training_and_writing_commands_work_on_any_locale",
     "helpers/train.py": "test_learner_cases.py::test_the_training_and_writing_commands_work_on_any_locale",
+    "helpers/lesson/course.py": "test_lessons.py::test_the_tables_of_the_notebooks_readme_are_made_by_a_command",
+    "helpers/lesson/progress.py": "test_lessons.py::test_the_progress_command_works_on_any_locale",
     "helpers/lesson/reset.py": "test_learner_cases.py::test_the_reset_command_works_on_any_locale",
     "helpers/lesson/runner.py": "test_notebooks_run.py::test_the_notebook_runs_to_its_end",
 }

@@ -108,10 +108,7 @@ class Wall:
 
 def copy_of_the_course(to: Path, *notebooks: Path) -> Path:
     """A course as a fresh clone has it, with only these notebooks: no book, no model of the learner's."""
-    for name in ("helpers", "helpers/lesson"):
-        (to / name).mkdir(parents=True)
-        for path in (ROOT / name).glob("*.py"):
-            shutil.copy(path, to / name)
+    shutil.copytree(ROOT / "helpers", to / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
     for folder in ("data", "notebooks"):
         (to / folder).mkdir()
     for path in (*ROOT.glob("*.txt"), *ROOT.glob("*.py"), *ROOT.glob("*.toml")):

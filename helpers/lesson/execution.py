@@ -8,6 +8,7 @@ in JupyterLab. Neither it nor any process that it started is there afterwards, h
 """
 
 import asyncio
+import json
 import os
 import re
 import sys
@@ -83,8 +84,11 @@ def run_notebook(
     on_cell: Callable[[NotebookNode, int, int], object] | None = None,
     replace: Replacement | None = None,
     my_gpt: str | Path | None = None,
+    state: str | Path | None = None,
 ) -> Result:
-    """Run a copy of a notebook and return how it went; the file stays as it is, and so does data/my_gpt.pt.
+    """Run a copy of a notebook and return how it went; the file and what the learner has in data/ stay as they are.
+
+    A value of `lesson.record` that leaves its range fails the run, like an error.
 
     text:    what load_text() gives in the notebook: a path or "tales"; without it, what COURSE_TEXT says here.
     device:  what pick_device() gives there: "cpu", "cuda" or "mps"; without it, what COURSE_DEVICE says here.
@@ -92,6 +96,7 @@ def run_notebook(
     on_cell: called as on_cell(cell, number, total) before each code cell; number counts from 1.
     replace: {cell id: source} to run instead of what is there, or a function that changes the copy itself.
     my_gpt:  where notebook 10 keeps its model and later ones look for it; without it, a place that is gone afterwards.
+    state:   the folder for progress and timings; without it, one that is gone afterwards.
     A notebook that fails is no error here: see Result. Raises BookError for a text that cannot be read,
     ValueError for a cell id that is not there, and KeyboardInterrupt after Ctrl-C, when the kernel has ended.
     """
@@ -114,6 +119,7 @@ def run_notebook(
     run = Run(result, path.parent, timeout, on_cell)
     with tempfile.TemporaryDirectory(prefix="course-run-", ignore_cleanup_errors=True) as folder:
         variables["COURSE_MY_GPT"] = str(Path(my_gpt or Path(folder) / "my_gpt.pt").resolve())
+        variables["COURSE_STATE"] = str(Path(state or Path(folder) / "state").resolve())
         try:
             in_own_loop(run.execute(Path(folder), kernel_environment(folder, variables)))
         finally:  # after a second Ctrl-C too
@@ -121,6 +127,9 @@ def run_notebook(
                 run.watch.stop()
                 run.watch.end_all()
                 result.peak_mib = round(run.watch.peak_mib, 1)
+        wrong = records_out_of_range(Path(variables["COURSE_STATE"]), path.stem[:2])
+        if result.ok and wrong:
+            result.ok, result.error = False, f"recorded values outside of their range: {'; '.join(wrong)}"
     result.seconds = round(result.seconds, 3)
     result.notes = stderr_notes(notebook)
     return result
@@ -258,6 +267,20 @@ def kernel_environment(folder: str, variables: Mapping[str, str | None]) -> dict
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # no notice about frozen modules
     }
     return environment | {name: value for name, value in variables.items() if value is not None}
+
+
+def records_out_of_range(state: Path, number: str) -> list[str]:
+    """Return a line for each value that `lesson.record` found outside of its range in this notebook."""
+    try:
+        kept = json.loads((state / "progress.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return []
+    records = kept["notebooks"].get(number, {}).get("records", {})
+    return [
+        f"{name} = {facts['value']} {facts['unit']}, expected {facts['low']:g} to {facts['high']:g}"
+        for name, facts in records.items()
+        if facts["ok"] is False
+    ]
 
 
 def read_notebook(path: Path) -> NotebookNode:

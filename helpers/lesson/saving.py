@@ -131,12 +131,15 @@ def prepare(executed: NotebookNode) -> NotebookNode:
 
 
 def _without_widgets(outputs: list[NotebookNode]) -> Iterator[NotebookNode]:
-    """The outputs without widgets; a picture that stands in for one stays."""
+    """The outputs without widgets; what stands in for one where there is no kernel stays: a picture, or a text as HTML.
+
+    A widget that comes with plain text alone (its repr, as of a progress bar) has nothing to show.
+    """
     for output in outputs:
         if WIDGET in output.get("data", {}):
             del output.data[WIDGET]
             output.metadata.pop(WIDGET, None)
-            if not any(kind.startswith("image/") for kind in output.data):
+            if not any(kind.startswith("image/") or kind == "text/html" for kind in output.data):
                 continue
         yield output
 

@@ -1,0 +1,246 @@
+"""What the course consists of: its notebooks, and the sections of the lecture that each covers. Standard library only.
+
+This is the one place where these facts stand. `python -m helpers.lesson.course` writes the tables that
+notebooks/README.md is made of; a test compares them.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from helpers.lesson.finding import NOTEBOOKS
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """One notebook of the course, written or still to come."""
+
+    number: str  # "04"
+    name: str  # "batches"
+    title: str  # "Batches"
+    shows: str  # what it is about, in a few words
+    minutes: int  # of a learner's time, exercises included
+    budget: int  # seconds of a run from top to bottom on two CPU cores
+    learnt: tuple[str, ...] = ()  # what a learner knows at the end
+
+    @property
+    def stem(self) -> str:
+        """The file's name without its ending."""
+        return f"{self.number}_{self.name}"
+
+    @property
+    def path(self) -> Path:
+        """Where its file is, or will be."""
+        return NOTEBOOKS / f"{self.stem}.ipynb"
+
+    @cached_property
+    def sections(self) -> tuple[int, ...]:
+        """Numbers of the lecture's sections that it covers."""
+        return tuple(number for number, (_, notebook) in SECTIONS.items() if notebook == self.number)
+
+
+SECTIONS: dict[int, tuple[str, str]] = {  # number in the lecture -> (title, notebook)
+    1: ("Introduction", "00"),
+    2: ("Install the libraries", "00"),
+    3: ("pylzma build tools (why they are not needed: Python's own lzma)", "00"),
+    4: ("Jupyter Notebook", "00"),
+    5: ("Download The Wizard of Oz", "00"),
+    6: ("Experimenting with a text file", "01"),
+    7: ("Character-level tokenizer", "01"),
+    8: ("Types of tokenizers", "01"),
+    9: ("Tensors instead of arrays", "02"),
+    10: ("Linear algebra refresher", "02"),
+    11: ("Train and validation splits", "04"),
+    12: ("Premise of the bigram model", "05"),
+    13: ("Inputs and targets", "04"),
+    14: ("Inputs and targets implemented", "04"),
+    15: ("Batch size hyperparameter", "04"),
+    16: ("Switching from CPU to CUDA", "03"),
+    17: ("PyTorch overview", "02"),
+    18: ("CPU vs GPU performance in PyTorch", "03"),
+    19: ("More PyTorch functions", "02"),
+    20: ("Embedding vectors", "05"),
+    21: ("Embedding implementation", "05"),
+    22: ("Dot product and matrix multiplication", "02"),
+    23: ("Matmul implementation", "02"),
+    24: ("Int vs float", "02"),
+    25: ("Recap and get_batch", "04"),
+    26: ("nn.Module subclass", "05"),
+    27: ("Gradient descent", "06"),
+    28: ("Logits and reshaping", "05"),
+    29: ("Generate function and giving the model some context", "05"),
+    30: ("Logits dimensionality", "05"),
+    31: ("Training loop + optimizer + zero_grad explained", "05"),
+    32: ("Optimizers overview", "06"),
+    33: ("Applications of optimizers", "06"),
+    34: ("Loss reporting + train vs eval mode", "05"),
+    35: ("Normalization overview", "07"),
+    36: ("ReLU / Sigmoid / Tanh activations", "07"),
+    37: ("Transformer and self-attention", "08"),
+    38: ("Transformer architecture", "09"),
+    39: ("Building a GPT: not a Transformer model", "09"),
+    40: ("Self-attention deep dive", "08"),
+    41: ("GPT architecture", "10"),
+    42: ("Switching to a MacBook", "03"),
+    43: ("Implementing positional encoding", "10"),
+    44: ("GPTLanguageModel initialization", "10"),
+    45: ("GPTLanguageModel forward pass", "10"),
+    46: ("Standard deviation for model parameters", "10"),
+    47: ("Transformer blocks", "09"),
+    48: ("FeedForward network", "09"),
+    49: ("Multi-head attention", "09"),
+    50: ("Dot-product attention", "08"),
+    51: ("Why we scale by 1/sqrt(dk)", "08"),
+    52: ("Sequential vs ModuleList processing", "09"),
+    53: ("Overview of hyperparameters", "10"),
+    54: ("Fixing errors and refining", "10"),
+    55: ("Begin training", "10"),
+    56: ("OpenWebText download and a survey of LLMs", "11"),
+    57: ("How the data loader / batch getting has to change", "11"),
+    58: ("Extract the corpus (without WinRAR)", "11"),
+    59: ("Python data extractor", "11"),
+    60: ("Adjusting for train and validation splits", "11"),
+    61: ("Adding the data loader", "11"),
+    62: ("Training on OpenWebText", "11"),
+    63: ("Training works well: model loading and saving", "12"),
+    64: ("Pickling", "12"),
+    65: ("Fixing errors + GPU memory in the task manager", "12"),
+    66: ("Command-line argument parsing", "13"),
+    67: ("Porting the code to a script", "13"),
+    68: ("Prompt-completion feature + more errors", "14"),
+    69: ("nn.Module inheritance + generation cropping", "14"),
+    70: ("Pretraining vs fine-tuning", "15"),
+    71: ("R&D pointers", "16"),
+    72: ("Outro", "16"),
+}
+
+COURSE = [
+    Notebook(
+        "00", "welcome_and_setup", "Welcome and set-up", "the machine, JupyterLab, the text, compression", 25, 15,
+        (
+            "A language model gives the next character a probability, and writing is asking it again and again.",
+            "The kernel remembers the order in which cells ran; Restart and Run All brings back the page's order.",
+            "What can be compressed can be foreseen, and what can be foreseen can be learnt.",
+        ),
+    ),
+    Notebook(
+        "01", "text_and_tokenizers", "Text and tokenizers", "characters to integers and back; words, bytes, BPE", 50, 25,
+        (
+            "A tokenizer turns text into ids and back, and the round trip must lose nothing.",
+            "Characters: small vocabulary, long sequences. Words: the opposite. Bytes know no unknown; BPE lies between.",
+            "A vocabulary belongs to its model: with another one, ids mean something else.",
+        ),
+    ),
+    Notebook(
+        "02", "tensors", "Tensors", "shapes, views, broadcasting, matrix products, number types", 60, 20,
+        (
+            "A tensor is numbers with a shape, a type and a device; most errors name one of the three.",
+            "A matrix product is a dot product of every row with every column, and the inner sizes must agree.",
+            "Broadcasting repeats sizes of 1 and adds missing ones in front, without copying and without asking.",
+        ),
+    ),
+    Notebook(
+        "03", "cpu_gpu_mps", "CPU, GPU, MPS", "devices, moving data and models, honest timing", 45, 45,
+        (
+            "A device is chosen once, and data and model move there; what meets must be on the same device.",
+            "Honest timing compares equal results, warms up, waits for the device, and shows the transfer apart.",
+            "Small work is quickest where it is; only large work pays for the way to a graphics card.",
+        ),
+    ),
+    Notebook(
+        "04", "batches", "Batches", "splits without leaks, inputs and targets, get_batch", 45, 15,
+        (
+            "Validation text is a part that training never sees; overlapping windows split by chance leak.",
+            "Targets are the inputs shifted by one: a window of T characters holds T examples.",
+            "A batch is B windows drawn at random; more windows make a step dearer and its direction surer.",
+        ),
+    ),
+    Notebook(
+        "05", "bigram", "The bigram",
+        "counting pairs; the same table as a module that learns; loss, training loop, sampling", 70, 40,
+        (
+            "A model is scored by the mean of -ln p of what came next; ln(vocabulary) is knowing nothing.",
+            "The bigram is a table: counted in one pass, or learnt as an embedding of logits.",
+            "The loop is always: batch, forward, zero_grad, backward, step; measure in eval mode, over both texts.",
+        ),
+    ),
+    Notebook("06", "optimizers", "Optimizers", "gradient descent, momentum, Adam, AdamW, schedules", 60, 45),
+    Notebook(
+        "07", "normalization_and_activations", "Normalization and activations",
+        "why deep nets stall; LayerNorm; ReLU, tanh, GELU; initial scale", 60, 30,
+    ),
+    Notebook("08", "self_attention", "Self-attention", "from averaging to weighting: queries, keys, values", 75, 30),
+    Notebook(
+        "09", "transformer_block", "The transformer block",
+        "several heads, feed-forward, residuals, norms; the 2017 Transformer and a GPT", 60, 30,
+    ),
+    Notebook(
+        "10", "gpt", "A GPT", "positions, the whole model, its first weights, training for real, samples, a look inside",
+        90, 120,
+        (
+            "Attention takes the past for a bag of characters; the position table tells it the order.",
+            "A GPT is two embeddings, blocks, a LayerNorm and a linear layer; a fresh one starts at ln(vocabulary).",
+            "Before a long training: a later character changes no earlier logits; one batch can be learnt by heart.",
+            "A model is kept as weights, settings and vocabulary: the weights with the lowest validation loss.",
+        ),
+    ),
+    Notebook("11", "openwebtext", "OpenWebText", "archives, streaming, memory-mapped token files", 75, 60),
+    Notebook("12", "saving_and_loading", "Saving and loading", "pickle, state_dict, safetensors, exact resume", 60, 30),
+    Notebook("13", "scripts", "Scripts", "from cells to a command; several processes", 60, 60),
+    Notebook("14", "generation", "Generation", "temperature, top-k, top-p, key/value cache, chat", 60, 45),
+    Notebook("15", "finetuning", "Fine-tuning", "instructions, loss masking, LoRA, forgetting", 75, 105),
+    Notebook("16", "beyond", "Beyond", "modern parts one at a time, scaling laws in miniature, outlook", 75, 150),
+]  # fmt: skip
+
+
+def notebook(number: int | str) -> Notebook:
+    """The notebook of this number. Raises ValueError where the course has none."""
+    wanted = f"{number:02d}" if isinstance(number, int) and not isinstance(number, bool) else str(number)
+    found = next((each for each in COURSE if each.number == wanted), None)
+    if found is None:
+        raise ValueError(f"the course has no notebook {number!r}: there are 0 to {len(COURSE) - 1}")
+    return found
+
+
+def following(number: str) -> Notebook | None:
+    """The next notebook that is in the folder, or None after the last."""
+    return next((each for each in COURSE if each.number > number and each.path.is_file()), None)
+
+
+def section_table() -> str:
+    """The lecture's sections and where the course has them, as a Markdown table; links where the notebook is there."""
+    lines = ["| section | title in the lecture | notebook |", "|---|---|---|"]
+    for number, (title, where) in SECTIONS.items():
+        each = notebook(where)
+        link = f"[{where}]({each.path.name})" if each.path.is_file() else f"{where} (to come)"
+        lines.append(f"| {number} | {title} | {link} |")
+    return "\n".join(lines)
+
+
+def contents_table() -> str:
+    """The notebooks that are there, as a Markdown table."""
+    lines = ["| no. | name | what it shows | minutes |", "|---|---|---|---|"]
+    lines += [
+        f"| {each.number} | [{each.title}]({each.path.name}) | {each.shows} | {each.minutes} |"
+        for each in COURSE
+        if each.path.is_file()
+    ]
+    return "\n".join(lines)
+
+
+def with_tables(readme: str) -> str:
+    """Return the text of notebooks/README.md with its tables made anew, between their marks."""
+    for name, table in (("contents", contents_table()), ("sections", section_table())):
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        if not pattern.search(readme):
+            raise ValueError(
+                f"notebooks/README.md has no place for its table: <!-- {name} --> ... <!-- end -->"
+            )
+        readme = pattern.sub(lambda found, table=table: f"{found[1]}\n{table}\n\n{found[2]}", readme)
+    return readme
+
+
+if __name__ == "__main__":
+    path = NOTEBOOKS / "README.md"
+    path.write_text(with_tables(path.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")

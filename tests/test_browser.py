@@ -1,0 +1,103 @@
+"""The notebooks as a learner meets them: JupyterLab in a browser, clicks and keys."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from browser import Lab
+from walls import ROOT, copy_of_the_course
+
+from helpers.lesson.course import COURSE
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+NOTEBOOKS = [each.path for each in COURSE if each.path.is_file() and each.number <= "04"]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """JupyterLab on a copy of the course; the tales are its text."""
+    folder = tmp_path_factory.mktemp("browser")
+    course = copy_of_the_course(folder / "course", *ROOT.glob("notebooks/*.ipynb"))
+    with Lab(course, folder, COURSE_TEXT="tales", COURSE_DEVICE="cpu") as lab:
+        yield lab
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_run_all_runs_every_cell_without_an_error_and_asks_no_other_machine(lab, notebook: Path):
+    lab.left.clear()
+    with lab.page() as page:
+        page.open(notebook.name)
+        page.run_all()
+        assert page.errors() == []
+        shown = page.tab.locator(".jp-NotebookPanel img").evaluate_all("all => all.map(i => i.naturalWidth)")
+        assert shown and all(shown), "a picture is broken"
+        sliders = page.tab.locator(".jp-NotebookPanel .widget-slider, .jp-NotebookPanel .noUi-target")
+        assert sliders.count() >= 1, "no widget is there"
+    assert lab.left == []
+
+
+def test_a_slider_is_moved_by_the_keyboard_and_the_picture_and_the_text_follow(lab):
+    with lab.page() as page:
+        page.open("00_welcome_and_setup.ipynb")
+        page.run_all()
+        cell = page.cell("explore(")
+        picture, handle = cell.locator("img").first, cell.locator(".noUi-handle").first
+        height = cell.bounding_box()["height"]
+        seen = [(picture.get_attribute("src"), cell.locator(".jp-OutputArea-output").first.inner_text())]
+        for _ in range(2):
+            handle.focus()
+            page.tab.keyboard.press("ArrowRight")
+            page.tab.wait_for_function(
+                "([img, before]) => img.src !== before && img.complete",
+                arg=[picture.element_handle(), seen[-1][0]],
+            )
+            page.tab.wait_for_timeout(300)
+            seen.append(
+                (picture.get_attribute("src"), cell.locator(".jp-OutputArea-output").first.inner_text())
+            )
+            assert cell.bounding_box()["height"] == height, "the page jumps when the slider moves"
+        assert len({src for src, _ in seen}) == 3 and len({text for _, text in seen}) == 3
+        assert page.errors() == []
+
+
+def test_a_wrong_answer_a_right_one_and_none_get_their_messages(lab):
+    from helpers.lesson.bank.nb00 import EXERCISES
+
+    (exercise,) = EXERCISES
+    check, stub = f"ex.{exercise.name}.check(", f"def {exercise.name}("
+    with lab.page() as page:
+        page.open("00_welcome_and_setup.ipynb")
+        page.run_all()
+        assert "not attempted" in page.output(check).lower()
+        for source, words in ((exercise.wrong[0].code, "not yet"), (exercise.solution, "correct")):
+            page.write(stub, source)
+            page.run(stub)
+            assert words in page.run(check).lower()
+        assert page.errors() == []
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_nothing_runs_over_the_edge_of_a_narrow_window(tmp_path, dark):
+    """At 800 pixels the stored pages need no sideways scrolling, but for code and wide tables of their own."""
+    course = copy_of_the_course(tmp_path / "course", *NOTEBOOKS)
+    with Lab(course, tmp_path, dark=dark) as lab, lab.page(width=800) as page:
+        for notebook in NOTEBOOKS:
+            page.open(notebook.name)
+            page.tab.keyboard.press("Control+b")  # close the file list
+            page.tab.wait_for_timeout(300)
+            wide = page.tab.locator(
+                ".jp-NotebookPanel:not(.lm-mod-hidden) :is(.jp-RenderedImage img, .jp-MarkdownOutput img)"
+            ).evaluate_all(
+                "all => all.filter(i => i.getBoundingClientRect().right > window.innerWidth).length"
+            )
+            assert wide == 0, notebook.stem
+            stored = nbformat.read(notebook, as_version=4)
+            pictures = sum(
+                "image/png" in output.get("data", {})
+                for cell in stored.cells
+                for output in cell.get("outputs", [])
+            )
+            there = page.tab.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-OutputArea img").count()
+            assert there == pictures, f"{notebook.stem}: {there} of {pictures} stored pictures are shown"
+            page.tab.keyboard.press("Control+b")
