@@ -33,7 +33,7 @@ PRESETS = {
                 "learning_rate": 3e-4, "dropout": 0.2},
     # data/tales_gpt.safetensors
     "shipped": {"text": "tales", "tales_characters": 20_000_000, "n_layer": 4, "n_head": 4, "n_embd": 128,
-                "block_size": 416, "batch_size": 11, "steps": 10_000, "learning_rate": 5e-3,
+                "block_size": 416, "batch_size": 11, "steps": 10_000, "learning_rate": 5e-3, "final_fraction": 0.0,
                 "optimizer": "muon", "short_first": 0.05, "from_starts": 0.75, "eval_interval": 500, "out": checkpoints.SHIPPED},
 }  # fmt: skip
 

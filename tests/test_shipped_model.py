@@ -13,8 +13,8 @@ from helpers.tales import LONGEST_TALE, SEPARATOR
 from helpers.train import PRESETS, tales_loss
 from helpers.training import validation_loss
 
-SAMPLES = 20
-TEMPERATURE = 0.5  # at 1 most samples have a slip in one word
+SAMPLES = 30
+TEMPERATURE = 0.8  # at 1 about 7 in 10 are tales: right at the mark, where chance would decide
 QUESTION_AND_ANSWER = 60  # characters that notebook 15 puts behind a tale
 
 
@@ -56,7 +56,7 @@ def test_its_losses_on_fresh_tales_are_those_of_its_file(shipped, about):
     assert whole == pytest.approx(about["validation_loss"], abs=0.02)
     alone = tales_loss(shipped.model, shipped.tokenizer, fresh)
     assert alone == pytest.approx(about["loss_from_starts"], abs=0.01)
-    assert about["floor"] < alone < about["floor"] + 0.06  # what is left to learn
+    assert about["floor"] < alone < about["floor"] + 0.01  # what is left to learn
 
 
 @pytest.mark.slow
