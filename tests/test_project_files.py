@@ -24,11 +24,12 @@ PINNED = read_requirements("constraints.txt")
 MODULES = {
     "ipython": "IPython",
     "jupyter-client": "jupyter_client",
+    "pytest-xdist": "xdist",
 }  # where the module's name is not the package's
 
 # Declared, and imported nowhere in the course.
 NOT_IMPORTED = {
-    "playwright": "for the browser tests, which are not written yet",
+    "pytest-xdist": "an option of pytest: -n 2 in .ci/run runs two tests at a time",
     "jupyterlab": "it is started, not imported",
     "ipywidgets": "tqdm's bars in notebooks use it",
     "ruff": "a command",

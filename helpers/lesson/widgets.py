@@ -105,8 +105,9 @@ class Explorer:
     def _page(self, text: str) -> str:
         """Text of a fixed height, in the colours of the page."""
         return (
-            f'<pre style="margin: 0; height: {LINE * self._lines}px; font-size: 13px; line-height: {LINE}px; '
-            'overflow: auto; white-space: pre-wrap; color: var(--jp-content-font-color1, inherit)">'
+            f'<pre class="course-words" style="margin: 0; height: {LINE * self._lines}px; font-size: 13px; '
+            f"line-height: {LINE}px; overflow: auto; white-space: pre-wrap; "
+            'color: var(--jp-content-font-color1, inherit)">'
             f"{html.escape(text)}</pre>"
         )
 
