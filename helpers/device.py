@@ -118,4 +118,5 @@ def describe(device: torch.device | str) -> str:
         return f"{device} ({facts.name}, {facts.total_memory / 2**30:.0f} GiB)"
     if device.type == "mps":
         return f"mps (Apple GPU, macOS {platform.mac_ver()[0]})"
-    return f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)"
+    threads = torch.get_num_threads()
+    return f"cpu ({platform.machine()}, {threads} thread{'s' * (threads != 1)})"

@@ -84,8 +84,10 @@ def measure(
         raise ValueError(f"repeats={repeats}, but a median and a spread need at least 5 measurements")
     clocked(run, 1, wait)  # warm-up
     loops = 1
-    while (once := clocked(run, loops, wait)) * loops < shortest and loops < 2**20:
+    once = clocked(run, loops, wait)
+    while once * loops < shortest and loops < 2**20:  # too short to be measured well: twice as many calls
         loops *= 2
+        once = clocked(run, loops, wait)
     if once > too_long:
         raise TooLong(once)
     times = [clocked(run, loops, wait) for _ in range(repeats)]
@@ -123,7 +125,7 @@ class Comparison:
         lines += [f"  {column:12} {timing}" for column, timing in self.timings.items()]
         lines += [f"  {'way ' + way:12} {timing}" for way, timing in self.transfer.items()]
         lines += [f"  {column:12} {'empty':>9}   {reason}" for column, reason in self.empty.items()]
-        equal = f"results equal: they differ by {self.difference:.1g} of the largest entry"
+        equal = f"results agree: largest difference {self.difference:.1g} of the largest entry"
         return "\n".join([*lines, f"  {equal} (allowed: {self.tolerance:g})"])
 
 

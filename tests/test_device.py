@@ -110,7 +110,7 @@ def test_synchronize_waits_for_the_device_that_is_used(monkeypatch):
 
 
 def test_describe_says_something_for_people():
-    assert describe("cpu").startswith("cpu (") and "threads" in describe("cpu")
+    assert describe("cpu").startswith("cpu (") and " thread" in describe("cpu")
 
 
 def test_no_helper_uses_a_global_device_or_float64_on_a_device():

@@ -5,7 +5,7 @@ import lzma
 from helpers.lesson.exercises import Exercise, NotYet, Wrong, call
 
 STUB = '''def bits_per_character(text):
-    """How many bits a character of `text` still costs when xz has packed it.
+    """How many bits a character of `text` still costs when lzma has packed it.
 
     text: a str    returns: a float
     """
@@ -13,7 +13,7 @@ STUB = '''def bits_per_character(text):
 '''
 
 SOLUTION = '''def bits_per_character(text):
-    """How many bits a character of `text` still costs when xz has packed it.
+    """How many bits a character of `text` still costs when lzma has packed it.
 
     text: a str    returns: a float
     """
@@ -73,7 +73,8 @@ EXERCISES = [
         statement=(
             "The bars above came with bits per character. Write the function that computes them: "
             "`bits_per_character(text)` packs the text with `lzma.compress` and says how many bits are left for each "
-            "character. Mind that `compress` takes bytes, and that a character is not always one byte."
+            "character. Mind that `compress` takes bytes, and that a character is not always one byte. Your function also works "
+            "on the whole text: `bits_per_character(book.text)`."
         ),
         stub=STUB,
         solution=SOLUTION,

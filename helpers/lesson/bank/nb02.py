@@ -574,7 +574,7 @@ ONE_HOT_ROWS = Exercise(
     statement=(
         "Write what `F.one_hot` does, without it: `one_hot_rows(ids, num_classes)` gives each id a row of `num_classes` "
         "floats. There are two good ways: compare a column of ids with a row of all classes and let broadcasting do the "
-        "rest, or begin with zeros and set a 1 in each row."
+        "rest, or begin with zeros and set a 1 in each row, in a loop if you like."
     ),
     stub=ROWS_STUB,
     solution=_rows(

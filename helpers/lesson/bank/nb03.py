@@ -180,7 +180,8 @@ MOVE_TOGETHER = Exercise(
     statement=(
         "A batch often is a dict: some tensors, and some facts about them, such as a step or a name. Write "
         "`move_together(model, batch, device)`: it returns the model and a batch with all tensors on `device`, whatever "
-        "their names; what is no tensor stays as it is. The check moves to `meta`, which every machine has."
+        "their names; what is no tensor stays as it is. Build a **new** dict and leave the given one alone. "
+        "`isinstance(value, torch.Tensor)` asks whether a value is a tensor. The check moves to `meta`, which every machine has."
     ),
     stub=MOVE_STUB,
     solution=_move(
@@ -344,9 +345,10 @@ HONEST_SECONDS = Exercise(
     minutes=8,
     statement=(
         "Put it together. Write `honest_seconds(run, synchronize, clock, repeats=5)`: one call of `run` to warm up, which is "
-        "not counted; then `repeats` calls, each with a start and a stop of its own; return the median. Read the clock only "
-        "when nothing is at work. The check brings a device and a clock of its own, and sees when you look at it. "
-        "`statistics.median` is imported as `median`."
+        "not counted; then `repeats` calls, each with a start and a stop of its own; return the **median**: the middle one "
+        "of the times when they are sorted, so that a single slow call does not move it. `statistics.median` is imported "
+        "as `median`. `run`, `synchronize` and `clock` are functions without arguments. Read the clock only when nothing "
+        "is at work: the check brings a device and a clock of its own, and notes every call of `clock()`."
     ),
     stub=HONEST_STUB,
     solution=_honest(f"{HONEST_WARM_UP}{HONEST_LOOP}    return median(times)\n"),
@@ -467,7 +469,8 @@ FIRST_SIZE_THAT_PAYS = Exercise(
     minutes=7,
     statement=(
         "Write `first_size_that_pays(sizes, cpu, gpu)`: the smallest size from which the GPU is quicker, there and at all "
-        "larger sizes. The times are measured, so a single one may be wrong: a CPU that was interrupted once must not decide. "
+        "larger sizes. The times are measured: where the GPU happens to be ahead at one size, the CPU may have been "
+        "interrupted, so it has to be quicker at **every** larger size, too. Equal times do not count as quicker. "
         "If there is no such size, return `None`."
     ),
     stub=PAYS_STUB,

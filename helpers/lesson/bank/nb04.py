@@ -192,7 +192,8 @@ INPUTS_AND_TARGETS = Exercise(
     minutes=4,
     statement=(
         "Now with ids, and you first. Write `inputs_and_targets(ids, position, block_size)`: the `block_size` ids from "
-        "`position` on, and the target of each of them. In the check the ids are in no order, as in a real text."
+        "`position` on, and the target of each of them. The target of an id is the id that "
+        "stands one place further on, not the id plus one. Return the inputs first, then the targets."
     ),
     stub=WINDOW_STUB,
     solution=_window(
@@ -293,9 +294,10 @@ STEPS_PER_EPOCH = Exercise(
     difficulty="medium",
     minutes=5,
     statement=(
-        "An **epoch** is as much training as it takes to meet each target of the text once. Write "
-        "`steps_per_epoch(n_ids, block_size, batch_size)`: after how many steps has a model met as many targets as a text "
-        "of `n_ids` ids has? Count the targets of the text, and those of a batch, and round up."
+        "An **epoch** is as many steps as it takes to meet as many targets as the text has. (With windows drawn at random "
+        "some targets come twice and some not at all, as the end of this notebook shows.) Write "
+        "`steps_per_epoch(n_ids, block_size, batch_size)`: how many steps is that for a text of `n_ids` ids? "
+        "Count the targets of the text, and those of a batch, and round up."
     ),
     stub=STEPS_STUB,
     solution=_steps("math.ceil((n_ids - 1) / (batch_size * block_size))"),
@@ -538,8 +540,10 @@ LEAKING_SHARE = Exercise(
     statement=(
         "Where the starts of the windows are known, a leak can be found without reading the text. Write "
         "`leaking_share(train_starts, val_starts, block_size)`: the share of the validation windows that have at least one "
-        "character in common with a training window. A window that begins at `i` takes the characters `i` to "
-        "`i + block_size`, the last of which is only a target."
+        "character in common with a training window. A window that begins at `i` has `block_size + 1` "
+        "characters: `i`, `i + 1`, ... `i + block_size`, both ends included; the last of them is only a target. A table "
+        "of all distances (broadcasting) helps, and `table.any(dim=1)`, which asks for each row whether any entry is true. "
+        "Of true and false there is no mean: take `.float()` first."
     ),
     stub=LEAK_STUB,
     solution=_leak(f"{DISTANCE}    return (distance <= block_size).any(dim=1).float().mean().item()\n"),
