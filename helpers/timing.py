@@ -72,16 +72,20 @@ def measure(
     repeats: int = 7,
     shortest: float = 0.002,
     too_long: float = math.inf,
+    rest: float = 0.1,
 ) -> Timing:
     """How long one call of `run` takes.
 
     wait: returns when all that `run` has begun is done; on the CPU it does nothing.
     repeats: measurements, 5 or more. shortest: seconds of each of them at least, far more than the clock can tell
     apart; a quick `run` is called many times for one measurement. The first call warms up and is not counted.
+    rest: seconds of sleep before it begins. NumPy's threads spin for a while after their last call, and PyTorch's want the
+    same cores: without a rest PyTorch looks slower than it is (notebook 03 shows by how much).
     Raises TooLong for a run of more than `too_long` seconds, and ValueError for fewer than 5 repeats.
     """
     if repeats < 5:
         raise ValueError(f"repeats={repeats}, but a median and a spread need at least 5 measurements")
+    time.sleep(rest)  # until the threads of whoever computed before are asleep
     clocked(run, 1, wait)  # warm-up
     loops = 1
     once = clocked(run, loops, wait)

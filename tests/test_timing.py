@@ -109,6 +109,15 @@ def test_the_first_call_is_a_warm_up_and_not_counted(world):
     )  # warm-up, a look at how long it takes, seven measurements
 
 
+def test_it_rests_before_the_first_call_until_the_threads_of_another_library_sleep(world, monkeypatch):
+    w = world(0.25)
+    monkeypatch.setattr(timing.time, "sleep", lambda seconds: w.events.append(f"sleep {seconds}"))
+    measure(w.run, w.wait)
+    assert w.events[0] == "sleep 0.1" and "sleep" not in "".join(w.events[1:])
+    measure(w.run, w.wait, rest=0)
+    assert "sleep 0" in w.events
+
+
 def test_a_measurement_keeps_the_median_and_the_spread_and_not_the_mean(world):
     w = world(0.2, 0.3, 5.0, 0.25, 0.2, 0.28)  # the first of them is spent on the look at how long it takes
     found = measure(w.run, w.wait, repeats=5)
