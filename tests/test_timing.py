@@ -256,6 +256,26 @@ def test_unequal_results_are_refused_with_the_largest_difference(quick):
     assert quick == []  # nothing was timed
 
 
+def test_the_allowed_difference_is_a_share_of_the_largest_entry(quick):
+    arrays = two()
+    large = compare(
+        lambda a, b: 1e6 * (a @ b),
+        arrays,
+        name="large",
+        on_numpy=lambda a, b: 1e6 * (a @ b) + 1,
+        device="cpu",
+    )
+    assert 0 < large.difference < 1e-4  # 1 among millions
+    with pytest.raises(UnequalResults, match="NumPy and torch, CPU differ"):
+        compare(
+            lambda a, b: 1e-6 * (a @ b),
+            arrays,
+            name="small",
+            on_numpy=lambda a, b: 1.01e-6 * (a @ b),
+            device="cpu",
+        )
+
+
 def test_results_with_nan_are_not_equal():
     with pytest.raises(UnequalResults, match="nan"):
         compare(lambda a: a / 0 * 0 if isinstance(a, torch.Tensor) else a, two()[:1], name="x", device="cpu")
