@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from helpers.lesson import course
 from helpers.lesson.finding import course_notebooks
 from helpers.lesson.saving import QUOTES_BOOK, WIDGET, code_cells, source_hash
 
@@ -39,6 +40,11 @@ def test_it_is_a_valid_notebook_for_the_python3_kernel(path, notebook):
     nbformat.validate(notebook)
     assert notebook.metadata.kernelspec.name == "python3"
     assert path.stat().st_size < 1_000_000
+
+
+def test_its_first_page_tells_the_minutes_that_the_tables_tell(path, notebook):
+    minutes = re.findall(r"about (\d+) minutes", notebook.cells[0].source)
+    assert minutes == [str(course.notebook(path.stem[:2]).minutes)]
 
 
 def test_its_outputs_are_those_of_the_cells_it_shows(notebook):

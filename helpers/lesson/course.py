@@ -141,7 +141,7 @@ COURSE = [
         ),
     ),
     Notebook(
-        "03", "cpu_gpu_mps", "CPU, GPU, MPS", "devices, moving data and models, honest timing", 45, 45,
+        "03", "cpu_gpu_mps", "CPU, GPU, MPS", "devices, moving data and models, honest timing", 75, 45,
         (
             "A device is chosen once, and data and model move there; what meets must be on the same device.",
             "Honest timing compares equal results, warms up, waits for the device, and shows the transfer apart.",
@@ -158,7 +158,7 @@ COURSE = [
     ),
     Notebook(
         "05", "bigram", "The bigram",
-        "counting pairs; the same table as a module that learns; loss, training loop, sampling", 70, 40,
+        "counting pairs; the same table as a module that learns; loss, training loop, sampling", 95, 40,
         (
             "A model is scored by the mean of -ln p of what came next; ln(vocabulary) is knowing nothing.",
             "The bigram is a table: counted in one pass, or learnt as an embedding of logits.",
