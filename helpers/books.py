@@ -25,7 +25,8 @@ from helpers.catalogue import (
     find_book,
     objection,
 )
-from helpers.download import DownloadError, fetch, write_whole
+from helpers.download import DownloadError, fetch
+from helpers.files import write_whole
 from helpers.texts import BookError, clean, decode, normalise, read_bytes, read_text, refuse_web_page
 
 __all__ = [

@@ -15,9 +15,10 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
+
+from helpers.tokenizer import Tokenizer
 
 N_BYTES = 256  # tokens to start with, one for each byte
 CACHE = 100_000  # pieces whose ids are remembered
@@ -53,13 +54,15 @@ def merge(tokens: list, pair: tuple) -> list:
     return merged
 
 
-class BPETokenizer:
+class BPETokenizer(Tokenizer):
     """Ids 0 to 255 are the bytes; each merge adds the next id, for two earlier tokens in one.
 
     merges: pairs of tokens (bytes) in the order in which they were learnt. tokens: the vocabulary; tokens[i] has id i.
     The first merges of a tokenizer make a smaller one: BPETokenizer(bpe.merges[:100]).
     Raises ValueError for a merge of tokens that are not there yet, or whose result is there already.
     """
+
+    HOLDS = "byte-pair merges"
 
     def __init__(self, merges: Iterable[tuple[bytes, bytes]] = ()):
         self.merges = [(left, right) for left, right in merges]
@@ -141,7 +144,7 @@ class BPETokenizer:
             show_progress=False,
         )
         library.train_from_iterator(
-            (_as_characters(piece) for text in texts for piece in _checked(text)), trainer
+            (_as_characters(piece) for text in texts for piece in _checked_pieces(text)), trainer
         )
         learnt = json.loads(library.to_str())["model"]["merges"]
         return cls((left.encode("latin-1"), right.encode("latin-1")) for left, right in learnt)
@@ -174,22 +177,7 @@ class BPETokenizer:
         Bytes that are no UTF-8, such as those of half a character, become the sign U+FFFD (�).
         Raises ValueError for an id outside 0 .. vocab_size - 1: it belongs to another vocabulary.
         """
-        ids = np.asarray(ids.detach().cpu() if hasattr(ids, "detach") else ids)
-        if ids.size == 0:
-            return ""
-        if ids.dtype.kind not in "iu":
-            raise TypeError(f"decode takes integers, but got values of type {ids.dtype}")
-        if ids.ndim != 1:
-            raise ValueError(
-                f"decode takes one sequence of ids, but got the shape {tuple(ids.shape)}: decode row by row"
-            )
-        outside = np.flatnonzero((ids < 0) | (ids >= self.vocab_size))
-        if len(outside):
-            raise ValueError(
-                f"id {ids[outside[0]]} at position {outside[0]} is outside 0..{self.vocab_size - 1}: "
-                "were these ids made with another vocabulary?"
-            )
-        data = b"".join([self.tokens[i] for i in ids.tolist()])
+        data = b"".join([self.tokens[i] for i in self._checked(ids).tolist()])
         try:
             return data.decode("utf-8", "surrogatepass")
         except UnicodeDecodeError:
@@ -213,18 +201,6 @@ class BPETokenizer:
             )
         return cls(_from_ids(data["merges"]))
 
-    def save(self, path: str | Path) -> None:
-        """Write the merges as JSON."""
-        Path(path).write_text(json.dumps(self.to_dict()) + "\n", encoding="utf-8", newline="\n")
-
-    @classmethod
-    def load(cls, path: str | Path) -> "BPETokenizer":
-        """Read the merges that `save` wrote. Raises ValueError that names the file where it holds none."""
-        try:
-            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-        except ValueError as error:
-            raise ValueError(f"{path} holds no byte-pair merges ({error})") from error
-
 
 def _from_ids(pairs: Sequence) -> list[tuple[bytes, bytes]]:
     """Merges as pairs of tokens, from pairs of ids."""
@@ -242,7 +218,7 @@ def _from_ids(pairs: Sequence) -> list[tuple[bytes, bytes]]:
     return merges
 
 
-def _checked(text: str) -> list[str]:
+def _checked_pieces(text: str) -> list[str]:
     _check_text(text)
     return pieces_of(text)
 

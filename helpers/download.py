@@ -1,4 +1,4 @@
-"""Fetch a file over HTTP politely, and write a file only when it is whole.
+"""Fetch a file over HTTP politely.
 
 What arrives stays in memory until it is complete: a failed download leaves nothing on the disk. A later try
 asks only for the missing bytes, and only a server that can promise the file is still the same one.
@@ -6,7 +6,6 @@ Certificates are always verified; the machine's proxies (HTTPS_PROXY and the lik
 """
 
 import http.client
-import os
 import re
 import ssl
 import sys
@@ -14,9 +13,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import urlsplit
 
 AGENT = "oz-gpt-course/1.0 (a course on language models; fetches one book and keeps it)"
@@ -187,20 +185,3 @@ def fetch(
         if not parts:
             break
     raise DownloadError([problems[address] for address in dict.fromkeys(addresses)])
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write text as UTF-8 under its final name only when whole: a failure leaves the old file as it was."""
-    path = Path(os.path.realpath(path))  # a symbolic link stays one
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(part, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise

@@ -9,10 +9,11 @@ A file appears under its name only when it is whole. One that cannot be read is 
 
 import json
 import os
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from helpers.files import write_whole
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 
@@ -57,12 +58,4 @@ def set_aside(path: Path, what: str, reason: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON; an older file stays as it was if anything goes wrong. Raises OSError, ValueError."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        os.replace(part, path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
+    write_whole(path, text)

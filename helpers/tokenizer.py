@@ -11,16 +11,68 @@ that prepare a corpus start quickly.
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
+from helpers.files import write_whole
 
-class CharTokenizer:
+
+class Tokenizer:
+    """What the tokenizers share: files, and a look at ids before they are decoded. Each has its own encode and decode."""
+
+    HOLDS = "vocabulary"  # what a file of `save` holds, for messages
+    vocab_size: int
+
+    def to_dict(self) -> dict:
+        """The vocabulary as plain data, as it is kept in files and checkpoints."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_dict(cls, data: dict) -> Self:
+        """The tokenizer of `to_dict`. Raises ValueError for anything else."""
+        raise NotImplementedError
+
+    def save(self, path: str | Path) -> None:
+        """Write the vocabulary as JSON, whole or not at all."""
+        write_whole(Path(path), json.dumps(self.to_dict()) + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read the vocabulary that `save` wrote. Raises ValueError that names the file where it holds none."""
+        try:
+            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise ValueError(f"{path} holds no {cls.HOLDS} ({error})") from error
+
+    def _checked(self, ids) -> np.ndarray:
+        """`ids` as an array of integers, (T,). Raises TypeError, ValueError for what cannot be ids of this vocabulary."""
+        ids = np.asarray(ids.detach().cpu() if hasattr(ids, "detach") else ids)
+        if ids.size == 0:
+            return np.zeros(0, dtype=np.int64)
+        if ids.dtype.kind not in "iu":
+            raise TypeError(f"decode takes integers, but got values of type {ids.dtype}")
+        if ids.ndim != 1:
+            raise ValueError(
+                f"decode takes one sequence of ids, but got the shape {tuple(ids.shape)}: decode row by row"
+            )
+        outside = np.flatnonzero((ids < 0) | (ids >= self.vocab_size))
+        if len(outside):
+            raise ValueError(
+                f"id {ids[outside[0]]} at position {outside[0]} is outside 0..{self.vocab_size - 1}: "
+                "were these ids made with another vocabulary?"
+            )
+        return ids
+
+
+class CharTokenizer(Tokenizer):
     """One integer per character, in the sorted order of the characters.
 
     characters: the vocabulary; character i has id i. Raises ValueError for an empty vocabulary
     or for a character that stands in it twice.
     """
+
+    HOLDS = "vocabulary of characters"
 
     def __init__(self, characters: Iterable[str]):
         self.characters = list(characters)
@@ -95,21 +147,7 @@ class CharTokenizer:
 
         Raises ValueError for an id outside 0 .. vocab_size - 1: it belongs to another vocabulary.
         """
-        ids = np.asarray(ids.detach().cpu() if hasattr(ids, "detach") else ids)
-        if ids.size == 0:
-            return ""
-        if ids.dtype.kind not in "iu":
-            raise TypeError(f"decode takes integers, but got values of type {ids.dtype}")
-        if ids.ndim != 1:
-            raise ValueError(
-                f"decode takes one sequence of ids, but got the shape {tuple(ids.shape)}: decode row by row"
-            )
-        outside = np.flatnonzero((ids < 0) | (ids >= self.vocab_size))
-        if len(outside):
-            raise ValueError(
-                f"id {ids[outside[0]]} at position {outside[0]} is outside 0..{self.vocab_size - 1}: "
-                "were these ids made with another vocabulary?"
-            )
+        ids = self._checked(ids)
         return self._code_of_id[ids].tobytes().decode("utf-32-le", "surrogatepass")
 
     def to_dict(self) -> dict:
@@ -124,15 +162,3 @@ class CharTokenizer:
                 'not a character vocabulary: expected {"type": "characters", "characters": [...]}'
             )
         return cls(data["characters"])
-
-    def save(self, path: str | Path) -> None:
-        """Write the vocabulary as JSON."""
-        Path(path).write_text(json.dumps(self.to_dict()) + "\n", encoding="utf-8", newline="\n")
-
-    @classmethod
-    def load(cls, path: str | Path) -> "CharTokenizer":
-        """Read the vocabulary that `save` wrote."""
-        try:
-            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-        except ValueError as error:
-            raise ValueError(f"{path} holds no vocabulary of characters ({error})") from error

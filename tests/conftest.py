@@ -37,3 +37,16 @@ def oz(real_text) -> str:
     from helpers.books import clean
 
     return clean(real_text("oz_55_utf8_markers_only.txt").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def own_look():
+    """The course's look for figures; no figure stays open."""
+    import matplotlib.pyplot as plt
+
+    from helpers.lesson import figures
+
+    with plt.rc_context():
+        figures.use_style()
+        yield
+    assert plt.get_fignums() == []

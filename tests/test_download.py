@@ -20,6 +20,7 @@ import pytest
 
 import download_wizard_of_oz
 from helpers import books, download
+from helpers import files as whole_files
 from helpers.books import BOOKS, BookError, download_book, download_series
 
 ROOT = Path(books.__file__).resolve().parent.parent
@@ -351,7 +352,7 @@ def test_a_full_disk_or_a_stop_while_writing_leaves_the_old_book(
         assert step == "replace" or files(course / "data") != ["wizard_of_oz.txt"]
         raise error
 
-    monkeypatch.setattr(download.os, "fsync" if step == "write" else "replace", fail)
+    monkeypatch.setattr(whole_files.os, "fsync" if step == "write" else "replace", fail)
     assert main("--force") == (130 if isinstance(error, KeyboardInterrupt) else 1)
     assert books.BOOK_PATH.read_text(encoding="utf-8") == "the old book"
     assert files(course / "data") == ["wizard_of_oz.txt"]
@@ -629,7 +630,7 @@ def test_progress_is_shown_on_a_terminal_and_nowhere_else(mirror, monkeypatch, c
 
 
 def test_a_file_written_whole_has_plain_line_ends_and_ordinary_permissions(course):
-    download.write_whole(course / "new" / "a.txt", "one\ntwo")
+    whole_files.write_whole(course / "new" / "a.txt", "one\ntwo")
     assert (course / "new" / "a.txt").read_bytes() == b"one\ntwo"
     (course / "b.txt").touch()
     assert (course / "new" / "a.txt").stat().st_mode == (course / "b.txt").stat().st_mode

@@ -30,6 +30,7 @@ from helpers.lesson.exercises import (
     box_html,
     call,
     call_in_place,
+    filled,
     in_words,
     judge,
     same,
@@ -75,6 +76,13 @@ def attempt(body: str, **changes):
     """The verdict on `doubled` with this body."""
     each = exercise(**changes)
     return judge(each, answer_from(each.stub.replace("...", body.replace("\n", "\n    ")), each.name))
+
+
+def test_a_stub_is_filled_in_at_its_dots_and_one_without_them_is_refused():
+    assert filled("def f():\n    ...\n", "    return 1\n") == "def f():\n    return 1\n"
+    for stub in ("def f():\n    pass\n", "def f():\n    ...\n    ...\n"):
+        with pytest.raises(ValueError, match="one line of dots"):
+            filled(stub, "    return 1\n")
 
 
 @pytest.fixture

@@ -36,12 +36,7 @@ WITHOUT = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def own_look_and_nothing_left_open():
-    with plt.rc_context():
-        figures.use_style()
-        yield
-    assert plt.get_fignums() == []
+pytestmark = pytest.mark.usefixtures("own_look")
 
 
 def line():

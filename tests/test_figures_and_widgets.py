@@ -14,11 +14,7 @@ from helpers.lesson.widgets import Explorer
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-@pytest.fixture(autouse=True)
-def nothing_left_open():
-    figures.use_style()
-    yield
-    assert plt.get_fignums() == []
+pytestmark = pytest.mark.usefixtures("own_look")
 
 
 def line(height=1.0, title="a title that is long enough to run over the edge of a small figure"):

@@ -20,12 +20,7 @@ from helpers.lesson.widgets import Explorer
 CAPTION = "A line whose height you choose."
 
 
-@pytest.fixture(autouse=True)
-def own_look_and_nothing_left_open():
-    with plt.rc_context():
-        figures.use_style()
-        yield
-    assert plt.get_fignums() == []
+pytestmark = pytest.mark.usefixtures("own_look")
 
 
 def line(height=1.0, **options):

@@ -29,13 +29,14 @@ from helpers.lesson.judging import (
     answer_from,
     call,
     call_in_place,
+    filled,
     first_words,
     judge,
 )
 
 __all__ = [
     "CORRECT", "DIFFICULTIES", "NOT_ATTEMPTED", "NOT_YET", "Bank", "Bound", "Exercise", "NotYet", "Verdict", "Wrong",
-    "answer_from", "call", "call_in_place", "in_words", "judge", "on_outcome", "same",
+    "answer_from", "call", "call_in_place", "filled", "in_words", "judge", "on_outcome", "same",
 ]  # fmt: skip
 
 # Called as on_outcome("04", "windows", "correct") after each check; lessons.py sets it.

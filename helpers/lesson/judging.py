@@ -27,11 +27,21 @@ from helpers.lesson.comparing import NotYet, copied, in_words, name_of, unchange
 
 NOT_ATTEMPTED, NOT_YET, CORRECT = "not attempted", "not yet", "correct"
 DIFFICULTIES = ("easy", "medium", "hard")
+DOTS = "    ...\n"  # what the learner replaces in a stub
 SEED = 1337  # of the random numbers inside a check
 
 
 class NotAttempted(Exception):
     """The learner's code still gives `...`."""
+
+
+def filled(stub: str, body: str) -> str:
+    """A stub with `body`, indented lines of code, in place of its dots. Raises ValueError for a stub without them."""
+    if stub.count(DOTS) != 1:
+        raise ValueError(
+            f"a stub has one line of dots to fill in, but this one has {stub.count(DOTS)}:\n{stub}"
+        )
+    return stub.replace(DOTS, body)
 
 
 @dataclass(frozen=True)

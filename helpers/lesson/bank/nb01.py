@@ -5,7 +5,7 @@ from collections import Counter
 from itertools import pairwise
 
 from helpers.bpe import merge
-from helpers.lesson.exercises import Exercise, NotYet, Wrong, call, in_words, same
+from helpers.lesson.exercises import Exercise, NotYet, Wrong, call, filled, in_words, same
 
 
 def words(string: str) -> list[str]:
@@ -14,10 +14,6 @@ def words(string: str) -> list[str]:
 
 
 NAMES = {"words": words, "merge": merge, "Counter": Counter, "pairwise": pairwise, "re": re}
-
-
-def _in_place_of_dots(stub: str, body: str) -> str:
-    return stub.replace("    ...\n", body)
 
 
 # --- encode_or_unknown ---
@@ -32,7 +28,7 @@ UNKNOWN_STUB = '''def encode_or_unknown(string, string_to_int):
 
 
 def _unknown(body: str) -> str:
-    return _in_place_of_dots(UNKNOWN_STUB, body)
+    return filled(UNKNOWN_STUB, body)
 
 
 def check_encode_or_unknown(answer) -> None:
@@ -149,7 +145,7 @@ DECODE_STUB = '''def decode_tokens(tokens):
 
 
 def _decode(body: str) -> str:
-    return _in_place_of_dots(DECODE_STUB, body)
+    return filled(DECODE_STUB, body)
 
 
 def check_decode_tokens(answer) -> None:
@@ -253,7 +249,7 @@ SHARE_STUB = '''def unknown_share(known_text, new_text):
 
 
 def _share(body: str) -> str:
-    return _in_place_of_dots(SHARE_STUB, body)
+    return filled(SHARE_STUB, body)
 
 
 def check_unknown_share(answer) -> None:
@@ -415,7 +411,7 @@ APPLY_STUB = '''def apply_merges(tokens, merges):
 
 
 def _apply(body: str) -> str:
-    return _in_place_of_dots(APPLY_STUB, body)
+    return filled(APPLY_STUB, body)
 
 
 def _applied(tokens: list[str], merges: list[tuple[str, str]]) -> list[str]:
@@ -579,7 +575,7 @@ CONTEXT_STUB = '''def context_in_characters(block_size, n_characters, n_tokens):
 
 
 def _context(expression: str) -> str:
-    return _in_place_of_dots(CONTEXT_STUB, f"    return {expression}\n")
+    return filled(CONTEXT_STUB, f"    return {expression}\n")
 
 
 def check_context_in_characters(answer) -> None:

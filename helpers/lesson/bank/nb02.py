@@ -4,11 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from helpers.lesson.exercises import Exercise, NotYet, Wrong, call, in_words, same
-
-
-def _in_place_of_dots(stub: str, body: str) -> str:
-    return stub.replace("    ...\n", body)
+from helpers.lesson.exercises import Exercise, NotYet, Wrong, call, filled, in_words, same
 
 
 def _number(got, what: str) -> float:
@@ -35,7 +31,7 @@ ERROR_STUB = '''def mean_squared_error(predictions, targets):
 
 
 def _error(body: str) -> str:
-    return _in_place_of_dots(ERROR_STUB, body)
+    return filled(ERROR_STUB, body)
 
 
 def check_mean_squared_error(answer) -> None:
@@ -136,7 +132,7 @@ DOT_STUB = '''def dot_product(a, b):
 
 
 def _dot(body: str) -> str:
-    return _in_place_of_dots(DOT_STUB, body)
+    return filled(DOT_STUB, body)
 
 
 DOT_LENGTHS = (
@@ -255,7 +251,7 @@ PRODUCT_STUB = '''def matrix_product(A, B):
 
 
 def _product(body: str) -> str:
-    return _in_place_of_dots(PRODUCT_STUB, body)
+    return filled(PRODUCT_STUB, body)
 
 
 def _loops(before: str, inner: str, columns: str = "len(B[0])") -> str:
@@ -385,7 +381,7 @@ LOWER = "    lower = torch.tril(torch.ones(len(x), len(x), device=x.device))  # 
 
 
 def _means(body: str) -> str:
-    return _in_place_of_dots(MEANS_STUB, body)
+    return filled(MEANS_STUB, body)
 
 
 def check_running_means(answer) -> None:
@@ -522,7 +518,7 @@ TABLE = "    rows = torch.zeros(len(ids), num_classes, device=ids.device)  # (T,
 
 
 def _rows(body: str) -> str:
-    return _in_place_of_dots(ROWS_STUB, body)
+    return filled(ROWS_STUB, body)
 
 
 def check_one_hot_rows(answer) -> None:

@@ -7,7 +7,7 @@ from statistics import median
 import torch
 from torch import nn
 
-from helpers.lesson.exercises import Exercise, NotYet, Wrong, call, call_in_place, in_words, same
+from helpers.lesson.exercises import Exercise, NotYet, Wrong, call, call_in_place, filled, in_words, same
 
 # --- choose_device ---
 
@@ -21,7 +21,7 @@ CHOOSE_STUB = '''def choose_device(cuda_built, cuda_works, mps_built, mps_works)
 
 
 def _choose(body: str) -> str:
-    return CHOOSE_STUB.replace("    ...\n", body)
+    return filled(CHOOSE_STUB, body)
 
 
 def check_choose_device(answer) -> None:
@@ -123,7 +123,7 @@ MOVE_TENSORS = (
 
 
 def _move(body: str) -> str:
-    return MOVE_STUB.replace("    ...\n", body)
+    return filled(MOVE_STUB, body)
 
 
 def check_move_together(answer) -> None:
@@ -271,7 +271,7 @@ class Machine:
 
 
 def _honest(body: str) -> str:
-    return HONEST_STUB.replace("    ...\n", body)
+    return filled(HONEST_STUB, body)
 
 
 def check_honest_seconds(answer) -> None:
@@ -416,7 +416,7 @@ PAYS_STUB = '''def first_size_that_pays(sizes, cpu, gpu):
 
 
 def _pays(body: str) -> str:
-    return PAYS_STUB.replace("    ...\n", body)
+    return filled(PAYS_STUB, body)
 
 
 def check_first_size_that_pays(answer) -> None:
@@ -540,7 +540,7 @@ BYTES_STUB = '''def model_bytes(model):
 
 
 def _bytes(expression: str) -> str:
-    return BYTES_STUB.replace("    ...\n", f"    return {expression}\n")
+    return filled(BYTES_STUB, f"    return {expression}\n")
 
 
 def check_model_bytes(answer) -> None:

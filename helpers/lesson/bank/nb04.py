@@ -7,7 +7,7 @@ from types import CodeType
 
 import torch
 
-from helpers.lesson.exercises import Exercise, NotYet, Wrong, call, in_words, same
+from helpers.lesson.exercises import Exercise, NotYet, Wrong, call, filled, in_words, same
 
 # --- three_parts ---
 
@@ -70,7 +70,7 @@ def check_three_parts(answer) -> None:
 
 
 def _three(body: str) -> str:
-    return THREE_STUB.replace("    ...\n", f"    tenth = len(ids) // 10\n{body}")
+    return filled(THREE_STUB, f"    tenth = len(ids) // 10\n{body}")
 
 
 THREE_PARTS = Exercise(
@@ -128,7 +128,7 @@ WINDOW_STUB = '''def inputs_and_targets(ids, position, block_size):
 
 def _window(inputs: str, targets: str) -> str:
     body = f"    inputs = {inputs}\n    targets = {targets}\n    return inputs, targets\n"
-    return WINDOW_STUB.replace("    ...\n", body)
+    return filled(WINDOW_STUB, body)
 
 
 def check_inputs_and_targets(answer) -> None:
@@ -242,7 +242,7 @@ STEPS_STUB = '''def steps_per_epoch(n_ids, block_size, batch_size):
 
 
 def _steps(expression: str) -> str:
-    return STEPS_STUB.replace("    ...\n", f"    return {expression}\n")
+    return filled(STEPS_STUB, f"    return {expression}\n")
 
 
 def check_steps_per_epoch(answer) -> None:
@@ -330,7 +330,7 @@ PLACES = "    places = starts.view(-1, 1) + torch.arange(block_size)  # (B, T)\n
 
 
 def _batch(body: str) -> str:
-    return BATCH_STUB.replace("    ...\n", body)
+    return filled(BATCH_STUB, body)
 
 
 def _loops(code: CodeType) -> bool:
@@ -474,7 +474,7 @@ DISTANCE = "    distance = (val_starts.view(-1, 1) - train_starts).abs()  # (K, 
 
 
 def _leak(body: str) -> str:
-    return LEAK_STUB.replace("    ...\n", body)
+    return filled(LEAK_STUB, body)
 
 
 def check_leaking_share(answer) -> None:

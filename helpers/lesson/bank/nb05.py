@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from helpers.bigram import BigramLanguageModel
-from helpers.lesson.exercises import Exercise, NotYet, Wrong, call, in_words, same
+from helpers.lesson.exercises import Exercise, NotYet, Wrong, call, filled, in_words, same
 
 # --- smoothed_table ---
 
@@ -21,7 +21,7 @@ SMOOTHED_STUB = '''def smoothed_table(counts, added):
 
 
 def _smoothed(expression: str) -> str:
-    return SMOOTHED_STUB.replace("    ...\n", f"    return {expression}\n")
+    return filled(SMOOTHED_STUB, f"    return {expression}\n")
 
 
 def check_smoothed_table(answer) -> None:
@@ -108,8 +108,8 @@ SMOOTHED_TABLE = Exercise(
         Wrong("old sum", _smoothed("(counts + added) / counts.sum(dim=1, keepdim=True).clamp(min=1)")),
         Wrong(
             "only zeros",
-            SMOOTHED_STUB.replace(
-                "    ...\n",
+            filled(
+                SMOOTHED_STUB,
                 "    raised = torch.where(counts == 0, added, counts.float())\n"
                 "    return raised / raised.sum(dim=1, keepdim=True)\n",
             ),
@@ -134,7 +134,7 @@ RIGHT = "    right = logits[torch.arange(len(targets)), targets]  # (N,)\n"
 
 
 def _stable(body: str) -> str:
-    return STABLE_STUB.replace("    ...\n", body)
+    return filled(STABLE_STUB, body)
 
 
 def _names_in(code: CodeType) -> set[str]:
@@ -307,7 +307,7 @@ FLAT = (
 
 
 def _position(body: str) -> str:
-    return POSITION_STUB.replace("    ...\n", body)
+    return filled(POSITION_STUB, body)
 
 
 def check_loss_by_position(answer) -> None:
@@ -428,8 +428,8 @@ def _write(
     result: str = "ids",
 ) -> str:
     """The source of an answer, in which the parts that learners get wrong can be replaced."""
-    return WRITE_STUB.replace(
-        "    ...\n",
+    return filled(
+        WRITE_STUB,
         f"""{first}    for _ in range(limit):
         logits, _ = model({model})  # (1, T, C)
         probabilities = F.softmax({pick}, dim={dim})  # (1, C)
@@ -443,8 +443,8 @@ def _write(
 
 
 WRITE_SOLUTION = _write()
-LOSES_STOP = WRITE_STUB.replace(
-    "    ...\n",
+LOSES_STOP = filled(
+    WRITE_STUB,
     """    for _ in range(limit):
         logits, _ = model(ids)  # (1, T, C)
         probabilities = F.softmax(logits[:, -1, :], dim=-1)  # (1, C)
@@ -599,7 +599,7 @@ STEP_STUB = '''def training_step(model, optimizer, x, y):
 
 def _step(*lines: str, result: str = "loss.item()") -> str:
     body = "".join(f"    {line}\n" for line in ("logits, loss = model(x, y)", *lines, f"return {result}"))
-    return STEP_STUB.replace("    ...\n", body)
+    return filled(STEP_STUB, body)
 
 
 ZERO, BACKWARD, STEP = "optimizer.zero_grad()", "loss.backward()", "optimizer.step()"
