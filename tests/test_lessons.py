@@ -183,6 +183,20 @@ def test_the_end_shows_time_exercises_and_the_next_notebook(place, capsys):
     assert kept(place)["00"]["finished"]["text"] == "tales"
 
 
+@pytest.mark.parametrize(
+    ("following", "words"),
+    [("06", ""), ("07", " (06 is still to come)"), ("10", " (06 to 09 are still to come)")],
+)
+def test_the_end_says_which_notebooks_are_skipped_because_they_are_not_there(
+    monkeypatch, capsys, following, words
+):
+    there = course.notebook(following)
+    monkeypatch.setattr(course, "following", lambda number: there)
+    start(5, CPU).finish()
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"Next: {following} · {there.title}: {there.shows}{words}"
+
+
 def test_from_notebook_05_on_the_end_shows_the_losses_so_far_on_this_text(capsys):
     for name, value in (("counted bigram", 1.52), ("GPT", 0.5), ("not a rung", 9.0), ("uniform", 4.0)):
         start(5, CPU).record(name, value, NATS)

@@ -208,6 +208,14 @@ def following(number: str) -> Notebook | None:
     return next((each for each in COURSE if each.number > number and each.path.is_file()), None)
 
 
+def still_to_come(number: str, next_number: str) -> str:
+    """The notebooks between two that are not in the folder: "06 is", "06 to 09 are", or "" where there are none."""
+    between = [each.number for each in COURSE if number < each.number < next_number]
+    if len(between) > 1:
+        return f"{between[0]} to {between[-1]} are"
+    return f"{between[0]} is" if between else ""
+
+
 def section_table() -> str:
     """The lecture's sections and where the course has them, as a Markdown table; links where the notebook is there."""
     lines = ["| section | title in the lecture | notebook |", "|---|---|---|"]

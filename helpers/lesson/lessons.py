@@ -106,9 +106,11 @@ class Lesson:
             page.append(f"<p><b>What you know now</b></p><ul>{items}</ul>")
         if following:
             name = f"{following.number} · {following.title}"
-            text.append(f"Next: {name}: {following.shows}")
+            skipped = course.still_to_come(self.about.number, following.number)
+            shows = following.shows + (f" ({skipped} still to come)" if skipped else "")
+            text.append(f"Next: {name}: {shows}")
             link = f'<a href="{following.path.name}">{html.escape(name)}</a>'
-            page.append(f"<p>Next: {link}: {html.escape(following.shows)}</p>")
+            page.append(f"<p>Next: {link}: {html.escape(shows)}</p>")
         show_html("\n".join(page), "\n".join(text))
 
     # --- time ---
