@@ -17,7 +17,18 @@ from helpers.lesson.finding import course_notebooks
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "notebooks"
 NOTEBOOKS = [FOLDER / name for name in course_notebooks(FOLDER)]
-MODULES = ("tokenizer", "bpe", "batches", "bigram", "gpt", "training", "sampling", "timing")
+MODULES = (
+    "tokenizer",
+    "bpe",
+    "batches",
+    "bigram",
+    "gpt",
+    "training",
+    "sampling",
+    "timing",
+    "optimizers",
+    "normalization",
+)
 
 # {(notebook, name): reason} of definitions that differ from the helper's and are compared in another way: by shape,
 # gradient and state_dict, in a test of their own. At most five.

@@ -165,10 +165,22 @@ COURSE = [
             "The loop is always: batch, forward, zero_grad, backward, step; measure in eval mode, over both texts.",
         ),
     ),
-    Notebook("06", "optimizers", "Optimizers", "gradient descent, momentum, Adam, AdamW, schedules", 60, 45),
+    Notebook(
+        "06", "optimizers", "Optimizers", "gradient descent, momentum, Adam, AdamW, schedules", 60, 45,
+        (
+            "A gradient says which way is up from here; the learning rate says how far to step, and too far diverges.",
+            "Momentum adds up what gradients agree on; Adam divides by their usual size; AdamW decays past the gradient.",
+            "Sweep the learning rate, warm up, end small; squared error is for amounts, cross-entropy for choices.",
+        ),
+    ),
     Notebook(
         "07", "normalization_and_activations", "Normalization and activations",
         "why deep nets stall; LayerNorm; ReLU, tanh, GELU; initial scale", 60, 30,
+        (
+            "Without a bend, many layers are one; where the bend is flat, no gradient gets through.",
+            "Sizes multiply from layer to layer; LayerNorm resets them, so the initial scale matters far less.",
+            "LayerNorm: each position over its channels, biased variance, eps inside the root; BatchNorm mixes sequences.",
+        ),
     ),
     Notebook("08", "self_attention", "Self-attention", "from averaging to weighting: queries, keys, values", 75, 30),
     Notebook(
