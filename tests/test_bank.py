@@ -18,6 +18,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
+from walls import Wall
 
 from helpers.lesson import bank
 from helpers.lesson.execution import run_notebook
@@ -244,12 +245,17 @@ def test_no_other_cell_uses_the_name_of_an_exercise(path):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["solutions", "wrong answers"])
 @pytest.mark.parametrize("path", WITH_EXERCISES, ids=lambda path: path.stem)
-def test_the_notebook_runs_with(path, kind):
-    """... every stub replaced, and the cells of the checks say so."""
+def test_the_notebook_runs_with(path, kind, tmp_path, monkeypatch):
+    """... every stub replaced, on the tales and with no network, and the cells of the checks say so."""
+    wall = Wall(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", wall.environment()["PYTHONPATH"])
     solved = kind == "solutions"
     filled = {cell_id(e): e.solution if solved else e.wrong[0].code for e in exercises_in(path)}
     result = run_notebook(path, text="tales", device="cpu", replace=filled)
     assert result.ok, result.error
+    assert result.notes == [] and result.peak_mib < 2048
+    assert any("ipykernel_launcher" in started for started in wall.processes())  # the kernel was behind it
+    assert wall.refused() == []
     checks = {check_cell(each): each for each in exercises_in(path)}
     said = {
         checks[cell.source].name: "".join(o.get("data", {}).get("text/plain", "") for o in cell.outputs)

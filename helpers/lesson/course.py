@@ -221,10 +221,10 @@ def following(number: str) -> Notebook | None:
 
 
 def still_to_come(number: str, next_number: str) -> str:
-    """The notebooks between two that are not in the folder: "06 is", "06 to 09 are", or "" where there are none."""
+    """The notebooks between two that are not in the folder: "06 is", "06 and 07 are", "06 to 09 are", or "" for none."""
     between = [each.number for each in COURSE if number < each.number < next_number]
     if len(between) > 1:
-        return f"{between[0]} to {between[-1]} are"
+        return f"{between[0]} {'and' if len(between) == 2 else 'to'} {between[-1]} are"
     return f"{between[0]} is" if between else ""
 
 

@@ -563,8 +563,9 @@ WRITE_LINE = Exercise(
     statement=(
         "`sample_tokens` writes as many tokens as you ask for. Write `write_line(model, ids, stop, limit, generator)`, which "
         "ends when the token `stop` (a line break, say) was drawn, or after `limit` tokens. The `stop` belongs to the line. The "
-        "prompt `ids`, (1, T), may contain it, too. Draw each token with `torch.multinomial` and the generator given. The "
-        "model of the check looks back further than a bigram."
+        "prompt `ids`, (1, T), may already contain it; that does not end the line. Draw each token with `torch.multinomial` "
+        "and the generator given, on the CPU. Hand the whole sequence to the model each time: the check has a model that "
+        "looks at more than the last character."
     ),
     stub=WRITE_STUB,
     solution=WRITE_SOLUTION,
