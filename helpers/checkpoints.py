@@ -63,12 +63,14 @@ def save(
             )
         if getattr(getattr(model, "config", None), "tie_weights", False):
             del weights["lm_head.weight"]  # the same tensor as the token embedding
-        _atomically(path, lambda to: save_file(weights, to, metadata={"format": "pt"}))
+        write_atomically(path, lambda to: save_file(weights, to, metadata={"format": "pt"}))
         text = json.dumps(about, indent=1) + "\n"
-        _atomically(path.with_suffix(".json"), lambda to: to.write_text(text, encoding="utf-8", newline="\n"))
+        write_atomically(
+            path.with_suffix(".json"), lambda to: to.write_text(text, encoding="utf-8", newline="\n")
+        )
     else:
         content = about | {"weights": weights, "training": training}
-        _atomically(path, lambda to: torch.save(content, to))
+        write_atomically(path, lambda to: torch.save(content, to))
     return path
 
 
@@ -134,7 +136,7 @@ def _about(model: nn.Module, tokenizer: CharTokenizer) -> dict:
     return {"format": FORMAT, "kind": kind, "config": config, "tokenizer": tokenizer.to_dict()}
 
 
-def _atomically(path: Path, write: Callable[[Path], object]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` make a temporary file in the same folder, then give it the name `path` in one step."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
