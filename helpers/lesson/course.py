@@ -182,10 +182,23 @@ COURSE = [
             "LayerNorm: each position over its channels, biased variance, eps inside the root; BatchNorm mixes sequences.",
         ),
     ),
-    Notebook("08", "self_attention", "Self-attention", "from averaging to weighting: queries, keys, values", 75, 30),
+    Notebook(
+        "08", "self_attention", "Self-attention",
+        "from averaging to weighting: queries, keys, values; the causal mask; why 1/sqrt(d_k); one head learns", 75, 30,
+        (
+            "Attention is a weighted average of the past: the query asks, the key answers, the value is handed over.",
+            "Mask before softmax, then change a later character: no earlier output may move.",
+            "Scores grow like the root of the head size; divide by that root, not by that of n_embd.",
+        ),
+    ),
     Notebook(
         "09", "transformer_block", "The transformer block",
-        "several heads, feed-forward, residuals, norms; the 2017 Transformer and a GPT", 60, 30,
+        "several heads, feed-forward, residuals, pre- and post-norm; the 2017 Transformer and a GPT", 90, 30,
+        (
+            "Heads share the channels: more heads cost no parameters, look at different places, and run in one product.",
+            "Attention moves between positions, feed-forward works on each alone, and both add to x.",
+            "With the norm in front, x has a way through on which nothing but additions stands, so deep stacks learn.",
+        ),
     ),
     Notebook(
         "10", "gpt", "A GPT", "positions, the whole model, its first weights, training for real, samples, a look inside",

@@ -25,7 +25,8 @@ NATS = "nats per character"
 SEED = 1337
 # The rungs of the loss ladder, in the order in which the course climbs them: name of the record -> words.
 LADDER = (
-    "uniform", "unigram", "counted bigram", "neural bigram", "one head", "multi-head", "GPT", "modern GPT", "floor",
+    "uniform", "unigram", "counted bigram", "neural bigram", "one head", "multi-head", "one block", "GPT", "modern GPT",
+    "floor",
 )  # fmt: skip
 
 _current: "Lesson | None" = None
