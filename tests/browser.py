@@ -36,10 +36,10 @@ PATIENCE = 90_000  # milliseconds; a busy machine takes its time
 # The tool bar says "idle" before there is a kernel; the status bar tells the truth.
 IDLE = """() => [...document.querySelectorAll('#jp-main-statusbar .jp-StatusBar-TextItem')]
     .some(each => /\\| Idle/.test(each.textContent))"""
-# Every code cell that is not empty has its number: none waits, none was left out.
+# Every code cell that is not empty has its number: none waits, none was left out. (One whose code is folded has no prompt.)
 ALL_RAN = """() => {
     const cells = [...document.querySelectorAll('.jp-NotebookPanel .jp-CodeCell')]
-        .filter(each => each.querySelector('.cm-content').innerText.trim());
+        .filter(each => each.querySelector('.cm-content')?.innerText.trim());
     return cells.length > 0 && cells.every(
         each => /\\[\\d+\\]/.test(each.querySelector('.jp-InputArea-prompt').textContent));
 }"""

@@ -195,7 +195,7 @@ COURSE = [
         "09", "transformer_block", "The transformer block",
         "several heads, feed-forward, residuals, pre- and post-norm; the 2017 Transformer and a GPT", 90, 30,
         (
-            "Heads share the channels: more heads cost no parameters, look at different places, and run in one product.",
+            "Each head reads all channels and gives its part of the result; more heads cost no parameters, in one product.",
             "Attention moves between positions, feed-forward works on each alone, and both add to x.",
             "With the norm in front, x has a way through on which nothing but additions stands, so deep stacks learn.",
         ),
