@@ -72,7 +72,9 @@ def test_the_attention_map_follows_its_check_box_and_its_sentence(lab):
         cell = page.cell("draw_map,")
         picture, box = cell.locator("img").first, cell.locator("input[type=checkbox]").first
         text = cell.locator(".jp-OutputArea-output").first
-        output = cell.locator(".jp-OutputArea").first  # the editor above it is drawn anew when it comes into view
+        output = cell.locator(
+            ".jp-OutputArea"
+        ).first  # the editor above it is drawn anew when it comes into view
         height = output.bounding_box()["height"]
         assert box.is_checked()
         seen = [(picture.get_attribute("src"), text.inner_text())]

@@ -541,3 +541,13 @@ def test_the_learners_gpt_stays_as_it_is_and_notebooks_of_one_run_share_theirs(t
     alone = run_notebook(tmp_path / "02_load.ipynb")
     assert not alone.ok and "FileNotFoundError" in alone.error  # a run by itself begins with nothing
     assert (own.stat().st_mtime_ns if own.exists() else None) == before
+
+
+def test_notebooks_of_one_run_see_what_those_before_them_recorded(tmp_path):
+    here = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom helpers import state\n"
+    toy(tmp_path, "01_note", f"{here}state.write_json(state.state_path('noted.json'), 2.362)")
+    toy(tmp_path, "02_read", f"{here}print(state.state_path('noted.json').read_text())")
+    assert runner.main(["--notebooks", str(tmp_path)]) == 0
+    alone = run_notebook(tmp_path / "02_read.ipynb")
+    assert not alone.ok and "FileNotFoundError" in alone.error
+    assert not (checkpoints.DATA / "noted.json").exists()

@@ -49,9 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     results: list[Result] = []
     before = end_on_sigterm()
     try:
-        # One place for the GPT of notebook 10, so that later notebooks of the same run find it, and the learner's stays.
-        with tempfile.TemporaryDirectory(prefix="course-gpt-", ignore_cleanup_errors=True) as folder:
-            options.my_gpt = Path(folder) / "my_gpt.pt"
+        # One place for the GPT of notebook 10 and for what notebooks record, so that later notebooks of the same run find
+        # them, and the learner's stay as they are.
+        with tempfile.TemporaryDirectory(prefix="course-run-", ignore_cleanup_errors=True) as folder:
+            options.my_gpt, options.state = Path(folder) / "my_gpt.pt", Path(folder) / "state"
             for name in names:
                 results.append(run_one(options.notebooks / name, options, len(results) + 1, len(names)))
         code = 0 if all(result.ok for result in results) else 1
@@ -159,7 +160,7 @@ def run_one(path: Path, options: argparse.Namespace, number: int, total: int) ->
     with Progress(path.stem, f"[{number}/{total}]") as progress:
         result = run_notebook(
             path, text=options.text, device=options.device, timeout=options.timeout, my_gpt=options.my_gpt,
-            on_cell=progress.on_cell,
+            state=options.state, on_cell=progress.on_cell,
         )  # fmt: skip
     if result.ok and options.save_outputs:
         try:
