@@ -201,12 +201,12 @@ COURSE = [
         ),
     ),
     Notebook(
-        "10", "gpt", "A GPT", "positions, the whole model, its first weights, training for real, samples, a look inside",
-        90, 120,
+        "10", "gpt", "A GPT",
+        "positions, the whole model, what it costs, a checklist, training for real, samples, a look inside", 120, 120,
         (
-            "Attention takes the past for a bag of characters; the position table tells it the order.",
+            "One causal layer takes the past for a bag of characters; the position table tells it the order.",
             "A GPT is two embeddings, blocks, a LayerNorm and a linear layer; a fresh one starts at ln(vocabulary).",
-            "Before a long training: a later character changes no earlier logits; one batch can be learnt by heart.",
+            "Before a long training: no look ahead, one batch by heart, gradients in every part, shuffled targets.",
             "A model is kept as weights, settings and vocabulary: the weights with the lowest validation loss.",
         ),
     ),
