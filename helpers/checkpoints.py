@@ -137,7 +137,10 @@ def _about(model: nn.Module, tokenizer: CharTokenizer) -> dict:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a temporary file in the same folder, then give it the name `path` in one step."""
+    """Let `write` make a temporary file in the same folder, then give it the name `path` in one step.
+
+    Raises OSError that names the path where it cannot be written; an older file of that name is then as it was.
+    """
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
