@@ -759,3 +759,28 @@ def test_in_a_notebook_the_outcomes_are_boxes_with_a_text_beside_them(tmp_path, 
     assert shown(10) == "Hint 1 of 1: a hint with `code`"
     assert shown(11) == "One solution:\ndef doubled(number):\n    return 2 * number"
     assert shown(12) == "doubled: Twice (easy, 2 minutes)"
+
+
+# --- what the banks share ---
+
+
+def test_one_number_takes_a_number_in_any_dress_and_nothing_else():
+    from helpers.lesson.exercises import one_number
+
+    assert one_number(3, "n") == one_number(torch.tensor([3.0]), "n") == 3.0
+    for wrong in (True, None, "3", [3], torch.zeros(2)):
+        with pytest.raises(NotYet, match="n is one number") as caught:
+            one_number(wrong, "n")
+        assert caught.value.key == "type"
+
+
+def test_a_named_mistake_is_refused_by_its_shape_and_its_numbers():
+    from helpers.lesson.exercises import is_near, refuse_named
+
+    want = torch.tensor([1.0, 2.0])
+    assert is_near(want + 1e-6, want) and is_near(want.double(), want)
+    assert not is_near(want + 0.1, want) and not is_near(want[None], want) and not is_near([1.0, 2.0], want)
+    refuse_named(want, {"other": (want + 1, "no")})
+    with pytest.raises(NotYet, match="halved") as caught:
+        refuse_named(want / 2, {"other": (want + 1, "no"), "half": (want / 2, "halved")})
+    assert caught.value.key == "half"

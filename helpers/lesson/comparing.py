@@ -12,6 +12,7 @@ import math
 import numbers
 import re
 import reprlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -214,3 +215,27 @@ _shortener.maxlist = _shortener.maxtuple = _shortener.maxdict = _shortener.maxse
 def _short(value: Any) -> str:
     """The repr on one line, shortened, without addresses; safe for objects whose own repr fails."""
     return re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(_shortener.repr(value).split()))
+
+
+def one_number(got: Any, what: str) -> float:
+    """A number, or a tensor that holds a single one, as a float. Raises NotYet ("type") for anything else."""
+    value = got.item() if isinstance(got, torch.Tensor) and got.numel() == 1 else got
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise NotYet("type", f"{what} is one number; your function gives {in_words(got)}.")
+    return float(value)
+
+
+def is_near(got: Any, other: torch.Tensor, tolerance: float = 1e-4) -> bool:
+    """Whether an answer is this tensor: its shape, and its numbers up to `tolerance`, relative and absolute."""
+    return (
+        isinstance(got, torch.Tensor)
+        and got.shape == other.shape
+        and torch.allclose(got.detach().double(), other.detach().double(), rtol=tolerance, atol=tolerance)
+    )
+
+
+def refuse_named(got: Any, named: Mapping[str, tuple[torch.Tensor, str]]) -> None:
+    """Raise NotYet for an answer that is what a misconception gives. named: {key: (what it gives, message)}."""
+    for key, (wrong, message) in named.items():
+        if is_near(got, wrong):
+            raise NotYet(key, message)

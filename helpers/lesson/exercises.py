@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from helpers.lesson.comparing import NotYet, in_words, same
+from helpers.lesson.comparing import NotYet, in_words, is_near, one_number, refuse_named, same
 from helpers.lesson.judging import (
     CORRECT,
     DIFFICULTIES,
@@ -36,7 +36,8 @@ from helpers.lesson.judging import (
 
 __all__ = [
     "CORRECT", "DIFFICULTIES", "NOT_ATTEMPTED", "NOT_YET", "Bank", "Bound", "Exercise", "NotYet", "Verdict", "Wrong",
-    "answer_from", "call", "call_in_place", "filled", "in_words", "judge", "on_outcome", "same",
+    "answer_from", "call", "call_in_place", "filled", "in_words", "is_near", "judge", "on_outcome",
+    "one_number", "refuse_named", "same",
 ]  # fmt: skip
 
 # Called as on_outcome("04", "windows", "correct") after each check; lessons.py sets it.

@@ -4,15 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from helpers.lesson.exercises import Exercise, NotYet, Wrong, call, filled, in_words, same
-
-
-def _number(got, what: str) -> float:
-    """A number, or a tensor that holds a single one, as a float. Raises NotYet for anything else."""
-    value = got.item() if isinstance(got, torch.Tensor) and got.numel() == 1 else got
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise NotYet("type", f"{what} is one number; your function gives {in_words(got)}.")
-    return float(value)
+from helpers.lesson.exercises import Exercise, NotYet, Wrong, call, filled, in_words, one_number, same
 
 
 def _near(one: float, other: float) -> bool:
@@ -51,7 +43,7 @@ def check_mean_squared_error(answer) -> None:
                 f"you take a mean for each row or column of a table of {len(own)} by {len(own)} differences. Where does that "
                 "table come from? Only its diagonal is asked for.",
             )
-    value = _number(got, "the mean squared error")
+    value = one_number(got, "the mean squared error")
     if _near(value, (every**2).mean().item()):
         raise NotYet(
             "every pair",
@@ -84,7 +76,7 @@ def check_mean_squared_error(answer) -> None:
         )
     same(value, (own**2).mean().item(), what="the mean squared error")
     one = call(answer, torch.tensor([[2.0]]), torch.tensor([5.0]))
-    same(_number(one, "the error"), 9.0, what="the error of a single prediction, 2, with the target 5,")
+    same(one_number(one, "the error"), 9.0, what="the error of a single prediction, 2, with the target 5,")
 
 
 MEAN_SQUARED_ERROR = Exercise(

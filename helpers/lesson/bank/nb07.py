@@ -3,25 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from helpers.lesson.exercises import Exercise, NotYet, Wrong, call, filled, in_words, same
-
-
-def _number(got, what: str) -> float:
-    """A number, or a tensor that holds a single one, as a float. Raises NotYet for anything else."""
-    value = got.item() if isinstance(got, torch.Tensor) and got.numel() == 1 else got
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise NotYet("type", f"{what} is one number; your function gives {in_words(got)}.")
-    return float(value)
-
-
-def _is(one, other: torch.Tensor, tolerance: float = 1e-4) -> bool:
-    """Whether an answer is this tensor, up to rounding."""
-    return (
-        isinstance(one, torch.Tensor)
-        and one.shape == other.shape
-        and torch.allclose(one.detach().float(), other.float(), rtol=tolerance, atol=tolerance)
-    )
-
+from helpers.lesson.exercises import Exercise, NotYet, Wrong, call, filled, is_near, one_number, same
 
 # --- dead_share ---
 
@@ -54,14 +36,14 @@ def check_dead_share(answer) -> None:
     dead = silent.all(dim=0).float().mean().item()
     got = call(answer, hidden)
     if isinstance(got, torch.Tensor) and got.numel() > 1:
-        if _is(got, silent.all(dim=0)):
+        if is_near(got, silent.all(dim=0)):
             raise NotYet("per unit", "you say of each unit whether it is dead. Which share of them is?")
-        if _is(got, silent.float().mean(dim=0)):
+        if is_near(got, silent.float().mean(dim=0)):
             raise NotYet(
                 "per unit",
                 "you give, for each unit, its share of zeros. A unit is dead where that is 1: which share of the units is?",
             )
-    value = _number(got, "the share of dead units")
+    value = one_number(got, "the share of dead units")
     named = {
         "zeros": (
             silent.float().mean().item(),
@@ -90,7 +72,9 @@ def check_dead_share(answer) -> None:
         if abs(value - number) < 1e-6:
             raise NotYet(key, message)
     same(value, dead, what="the share of dead units")
-    same(_number(call(answer, hidden[:, [0, 2]]), "the share"), 0.0, what="the share where no unit is dead")
+    same(
+        one_number(call(answer, hidden[:, [0, 2]]), "the share"), 0.0, what="the share where no unit is dead"
+    )
 
 
 DEAD_SHARE = Exercise(
@@ -169,7 +153,7 @@ def check_silu_slope(answer) -> None:
         ),
     }
     for key, (tensor, message) in named.items():
-        if _is(got, tensor):
+        if is_near(got, tensor):
             raise NotYet(key, message)
     same(got, slope, tolerance=1e-4, what="the slope")
 
@@ -302,7 +286,7 @@ def check_layer_norm(answer) -> None:
         ),
     }
     for key, (tensor, message) in named.items():
-        if _is(got, tensor):
+        if is_near(got, tensor):
             raise NotYet(key, message)
     same(got, F.layer_norm(x, (4,), weight, bias, eps), tolerance=1e-4, what="the normalized tensor")
 
@@ -435,13 +419,13 @@ def check_drop_some(answer) -> None:
                 "a second call drops the same places. Chance is to be thrown anew in each call.",
             )
         calm = call(answer, x, p, False)
-        if not _is(calm, x):
+        if not is_near(calm, x):
             if isinstance(calm, torch.Tensor) and (calm == 0).any():
                 raise NotYet(
                     "drops in eval",
                     "with training=False some numbers are 0 all the same. Whoever measures or writes wants all of them.",
                 )
-            if _is(calm, x * (1 - p)):
+            if is_near(calm, x * (1 - p)):
                 raise NotYet(
                     "scaled in eval",
                     "with training=False you multiply by 1 - p. That would belong to a training that enlarges nothing; here "

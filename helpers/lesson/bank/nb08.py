@@ -5,23 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from helpers.lesson.exercises import Exercise, NotYet, Wrong, call, filled, same
-
-
-def _is(one, other: torch.Tensor, tolerance: float = 1e-4) -> bool:
-    """Whether an answer is this tensor, up to rounding."""
-    return (
-        isinstance(one, torch.Tensor)
-        and one.shape == other.shape
-        and torch.allclose(one.detach().double(), other.double(), rtol=tolerance, atol=tolerance)
-    )
-
-
-def _name_what_it_is(got, named: dict[str, tuple[torch.Tensor, str]]) -> None:
-    """Raise NotYet with the key and the message of the known mistake that an answer is; nothing where it is none."""
-    for key, (tensor, message) in named.items():
-        if _is(got, tensor):
-            raise NotYet(key, message)
+from helpers.lesson.exercises import Exercise, NotYet, Wrong, call, filled, is_near, refuse_named, same
 
 
 def _triangle(T: int, diagonal: int = 0) -> torch.Tensor:
@@ -58,13 +42,13 @@ def check_causal_mask(answer) -> None:
             "minus infinity",
             "your table holds scores, with minus infinity in it. Asked for is the table that says where: True or False.",
         )
-    if isinstance(got, torch.Tensor) and got.dtype != torch.bool and _is(got, want):
+    if isinstance(got, torch.Tensor) and got.dtype != torch.bool and is_near(got, want):
         raise NotYet(
             "dtype",
             f"the places are right, but your table holds numbers ({str(got.dtype).removeprefix('torch.')}), on which `~` "
             "(not) fails or means something else. How does one make True and False of them?",
         )
-    _name_what_it_is(
+    refuse_named(
         got,
         {
             "inverted": (
@@ -168,7 +152,7 @@ def check_output_at(answer) -> None:
     weights = F.softmax(scores, dim=0)  # (4,)
     got = call(answer, x, W_query, W_key, W_value, t)
     everything = F.softmax(x @ W_key @ query, dim=0) @ (x @ W_value)  # (H,)
-    _name_what_it_is(
+    refuse_named(
         got,
         {
             "future": (
@@ -289,7 +273,7 @@ def check_entropy(answer) -> None:
     want = -(weights * logs).sum(dim=-1)  # (2, 3)
     got = call(answer, weights)
     columns = -(weights * logs).sum(dim=-2)  # (2, 4)
-    _name_what_it_is(
+    refuse_named(
         got,
         {
             "sign": (
@@ -415,7 +399,7 @@ def check_attention_weights(answer) -> None:
     allowed = _triangle(T)
     want = _softmax_where(scores, allowed)
     got = call(answer, query, key)
-    _name_what_it_is(
+    refuse_named(
         got,
         {
             "unscaled": (
@@ -533,7 +517,7 @@ def check_window_weights(answer) -> None:
             "some rows of yours are `nan`: such a position sees nobody, and softmax of nothing but minus infinity is not a "
             "number. Each position sees at least itself.",
         )
-    _name_what_it_is(
+    refuse_named(
         got,
         {
             "all the past": (

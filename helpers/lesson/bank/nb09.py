@@ -2,24 +2,7 @@
 
 import torch
 
-from helpers.lesson.exercises import Exercise, NotYet, Wrong, call, filled, in_words, same
-
-
-def _is(one, other: torch.Tensor, tolerance: float = 1e-5) -> bool:
-    """Whether an answer is this tensor, up to rounding."""
-    return (
-        isinstance(one, torch.Tensor)
-        and one.shape == other.shape
-        and torch.allclose(one.detach().float(), other.float(), rtol=tolerance, atol=tolerance)
-    )
-
-
-def _refuse_named(got, named: dict[str, tuple[torch.Tensor, str]]) -> None:
-    """Raise the NotYet of the wrong tensor that an answer is, if it is one of them."""
-    for key, (tensor, message) in named.items():
-        if _is(got, tensor):
-            raise NotYet(key, message)
-
+from helpers.lesson.exercises import Exercise, NotYet, Wrong, call, filled, in_words, refuse_named, same
 
 # --- split_heads ---
 
@@ -50,7 +33,7 @@ def check_split_heads(answer) -> None:
             f"you give {len(got)} pieces one by one. One product can treat all heads only if they are in one tensor: "
             "`view` cuts without taking apart.",
         )
-    _refuse_named(
+    refuse_named(
         got,
         {
             "view alone": (
@@ -152,7 +135,7 @@ def check_merge_heads(answer) -> None:
     x = torch.arange(float(B * T * C)).view(B, n_head, T, head_size)  # every number is another one
     right = x.transpose(1, 2).reshape(B, T, C)  # (B, T, C)
     got = call(answer, x)
-    _refuse_named(
+    refuse_named(
         got,
         {
             "reshape alone": (
@@ -279,7 +262,7 @@ def check_lecture_block(answer) -> None:
     branch = x + norm1(a(x))  # (B, T, C)
     both = norm1(x + f(x))  # (B, T, C)
     swapped = norm2(x + a(x))  # (B, T, C)
-    _refuse_named(
+    refuse_named(
         got,
         {
             "pre-norm": (

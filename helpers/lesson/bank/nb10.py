@@ -7,25 +7,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from helpers.gpt import GPTConfig, GPTLanguageModel
-from helpers.lesson.exercises import Exercise, NotYet, Wrong, call, filled, in_words, same
-
-
-def _number(got, what: str) -> float:
-    """A number, or a tensor that holds a single one, as a float. Raises NotYet for anything else."""
-    value = got.item() if isinstance(got, torch.Tensor) and got.numel() == 1 else got
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise NotYet("type", f"{what} is one number; your function gives {in_words(got)}.")
-    return float(value)
-
-
-def _is(one, other: torch.Tensor, tolerance: float = 1e-4) -> bool:
-    """Whether an answer is this tensor, up to rounding."""
-    return (
-        isinstance(one, torch.Tensor)
-        and one.shape == other.shape
-        and torch.allclose(one.detach().float(), other.float(), rtol=tolerance, atol=tolerance)
-    )
-
+from helpers.lesson.exercises import (
+    Exercise,
+    NotYet,
+    Wrong,
+    call,
+    filled,
+    in_words,
+    is_near,
+    one_number,
+    same,
+)
 
 # --- embed_ids ---
 
@@ -94,7 +86,7 @@ def check_embed_ids(answer) -> None:
         ),
     }
     for key, (tensor, message) in named.items():
-        if _is(got, tensor):
+        if is_near(got, tensor):
             raise NotYet(key, message)
     if isinstance(got, torch.Tensor) and got.shape == (3, 5, 8):
         raise NotYet(
@@ -240,7 +232,7 @@ def check_count_parameters(answer) -> None:
     found: list[float] = []
     wanted = [sum(p.numel() for p in GPTLanguageModel(each).parameters()) for each in CONFIGS]
     for each in CONFIGS:
-        got = _number(call(answer, each), "the number of parameters")
+        got = one_number(call(answer, each), "the number of parameters")
         if not got.is_integer():
             raise NotYet("fraction", f"parameters are counted, but your function gives {got:g}.")
         found.append(got)
@@ -342,7 +334,7 @@ def check_earlier_change(answer) -> None:
                 "a tensor",
                 f"the largest of them is asked for, one number; your function gives {in_words(got)}.",
             )
-        found.append(_number(got, "the largest change"))
+        found.append(one_number(got, "the largest change"))
     named = {
         "everywhere": (
             lambda d: d.abs().max(),
@@ -500,13 +492,13 @@ def check_clip_gradients(answer) -> None:
     if not isinstance(got, (list, tuple)) or len(got) != 3:
         raise NotYet("type", f"a list of 3 tensors is asked for; your function gives {in_words(got)}.")
     for key, (tensors, message) in named.items():
-        if all(_is(one, other) for one, other in zip(got, tensors, strict=True)):
+        if all(is_near(one, other) for one, other in zip(got, tensors, strict=True)):
             raise NotYet(key, message)
     for number, (one, other) in enumerate(zip(got, times(limit / length), strict=True)):
         same(one, other, tolerance=1e-4, what=f"gradient {number}")
     short = [0.05 * g for g in gradients]
     calm = call(answer, short, limit)
-    if all(_is(one, other) for one, other in zip(calm, times(limit / length), strict=True)):
+    if all(is_near(one, other) for one, other in zip(calm, times(limit / length), strict=True)):
         raise NotYet(
             "always",
             "a gradient that is shorter than the limit is made longer. It should come back as it is.",
@@ -612,7 +604,7 @@ def check_best_step(answer) -> None:
     got = call(answer, HISTORY)
     if isinstance(got, dict):
         raise NotYet("whole entry", 'that is the whole entry. Its "step" is asked for.')
-    value = _number(got, "a step")
+    value = one_number(got, "a step")
     named = {
         "training loss": (
             240,
@@ -637,7 +629,9 @@ def check_best_step(answer) -> None:
     same(int(value), 160, what="the step")
     fallen = [{**entry, "validation": entry["train"] + 0.1} for entry in HISTORY]
     same(
-        int(_number(call(answer, fallen), "a step")), 240, what="the step where the validation loss only fell"
+        int(one_number(call(answer, fallen), "a step")),
+        240,
+        what="the step where the validation loss only fell",
     )
 
 
