@@ -18,7 +18,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from helpers.tokenizer import Tokenizer
+from helpers.tokenizer import CharTokenizer, Tokenizer
 
 N_BYTES = 256  # tokens to start with, one for each byte
 CACHE = 100_000  # pieces whose ids are remembered
@@ -200,6 +200,12 @@ class BPETokenizer(Tokenizer):
                 'no byte-pair merges: expected {"type": "byte pairs", "merges": [[116, 104], ...]}'
             )
         return cls(_from_ids(data["merges"]))
+
+
+def tokenizer_from_dict(data: dict) -> Tokenizer:
+    """The tokenizer, of characters or of byte pairs, of its `to_dict`. Raises ValueError for anything else."""
+    kind = BPETokenizer if isinstance(data, dict) and data.get("type") == "byte pairs" else CharTokenizer
+    return kind.from_dict(data)
 
 
 def _from_ids(pairs: Sequence) -> list[tuple[bytes, bytes]]:

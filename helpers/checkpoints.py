@@ -21,8 +21,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from helpers.bigram import BigramLanguageModel
+from helpers.bpe import tokenizer_from_dict
 from helpers.gpt import GPTConfig, GPTLanguageModel
-from helpers.tokenizer import CharTokenizer
+from helpers.tokenizer import Tokenizer
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 # The learner's own model, saved by notebook 10. `python -m helpers run` and the tests work on another file.
@@ -36,14 +37,14 @@ class Checkpoint:
     """A model with what belongs to it. info: whatever `save` was told; training: the state for a resume, or None."""
 
     model: nn.Module
-    tokenizer: CharTokenizer
+    tokenizer: Tokenizer
     config: GPTConfig | dict
     info: dict = field(default_factory=dict)
     training: dict | None = None
 
 
 def save(
-    path: str | Path, model: nn.Module, tokenizer: CharTokenizer, *, training: dict | None = None, **info
+    path: str | Path, model: nn.Module, tokenizer: Tokenizer, *, training: dict | None = None, **info
 ) -> Path:
     """Write model, vocabulary and `info` to `path`; returns the path.
 
@@ -90,7 +91,7 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> Checkpoint:
             raise ValueError(
                 f"its format is {content['format']!r}, this version of the course reads {FORMAT}"
             )
-        tokenizer = CharTokenizer.from_dict(content["tokenizer"])
+        tokenizer = tokenizer_from_dict(content["tokenizer"])
         if content["kind"] == "gpt":
             config = GPTConfig(**content["config"])
             model, size = GPTLanguageModel(config), config.vocab_size
@@ -117,7 +118,7 @@ def load_mine_or_shipped(device: torch.device | str = "cpu") -> tuple[Checkpoint
     return load(SHIPPED, device), "the GPT that comes with the course (data/tales_gpt.safetensors)"
 
 
-def _about(model: nn.Module, tokenizer: CharTokenizer) -> dict:
+def _about(model: nn.Module, tokenizer: Tokenizer) -> dict:
     """All but the weights, as plain data."""
     if isinstance(model, GPTLanguageModel):
         kind, config = "gpt", asdict(model.config)
