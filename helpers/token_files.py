@@ -122,8 +122,8 @@ def read_about(path: str | Path, verify: bool = True) -> dict:
             raise ValueError(f"its format is {about['format']!r}, this version of the course reads {FORMAT}")
         dtype, tokens, size = np.dtype(about["dtype"]), about["tokens"], path.stat().st_size
         expected, kept = tokens * dtype.itemsize, about["sha256"]
-        if dtype.name not in ("uint16", "uint32") or not about["tokenizer"]:
-            raise ValueError(f"its ids are of type {about['dtype']!r}")
+        if dtype.name not in ("uint16", "uint32") or type(tokens) is not int or not about["tokenizer"]:
+            raise ValueError(f"it speaks of {tokens!r} ids of type {about['dtype']!r}")
     except (ValueError, KeyError, TypeError, OSError) as error:
         what = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{page} does not describe a token file: {what}. {again}") from error

@@ -115,6 +115,7 @@ def copy_of_the_course(to: Path, *notebooks: Path) -> Path:
         shutil.copy(path, to)
     for path in ROOT.glob("data/tales_gpt.*"):
         shutil.copy(path, to / "data")
+    shutil.copytree(ROOT / "tests" / "data", to / "tests" / "data")
     for path in notebooks:
         shutil.copy(path, to / "notebooks")
     return to
