@@ -71,7 +71,7 @@ def save(
         )
     else:
         content = about | {"weights": weights, "training": training}
-        write_atomically(path, lambda to: torch.save(content, to))
+        write_atomically(path, lambda to: _save_torch(content, to))
     return path
 
 
@@ -155,9 +155,23 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
         if isinstance(error, (OSError, SafetensorError, RuntimeError)):
             raise OSError(
-                f"could not write {path} ({error}). An older file of that name is as it was."
+                f"could not write {path} ({_reason(error)}). An older file of that name is as it was."
             ) from error
         raise
+
+
+def _save_torch(content: dict, path: Path) -> None:
+    # A file of Python's own: of a full disk PyTorch's says only that a position is unexpected.
+    with open(path, "wb") as file:
+        torch.save(content, file)
+
+
+def _reason(error: BaseException) -> BaseException:
+    """What the system said, where an error came from that."""
+    first = error
+    while first is not None and not isinstance(first, OSError):
+        first = first.__context__
+    return first or error
 
 
 def _read_torch(path: Path) -> dict:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from helpers.tokenizer import CharTokenizer
+from helpers.tokenizer import CharTokenizer, Tokenizer
 from helpers.training import device_of
 
 
@@ -92,7 +92,7 @@ def generate(
 
 def complete(
     model: nn.Module,
-    tokenizer: CharTokenizer,
+    tokenizer: Tokenizer,
     prompt: str,
     max_new: int,
     *,
@@ -102,9 +102,12 @@ def complete(
     """`prompt` and its continuation as text; options as for `generate`.
 
     An empty prompt starts from a newline, as at the beginning of a line (else from the first character of the
-    vocabulary); that character is not part of the result.
+    vocabulary); that character is not part of the result. unknown: as of CharTokenizer.encode; byte pairs know all.
     """
-    start = prompt or ("\n" if "\n" in tokenizer.characters else tokenizer.characters[0])
-    ids = torch.from_numpy(tokenizer.encode(start, unknown=unknown)).unsqueeze(0)  # (1, T)
+    start, options_of_encode = prompt or "\n", {}
+    if isinstance(tokenizer, CharTokenizer):
+        options_of_encode = {"unknown": unknown}
+        start = prompt or ("\n" if "\n" in tokenizer.characters else tokenizer.characters[0])
+    ids = torch.from_numpy(tokenizer.encode(start, **options_of_encode)).unsqueeze(0)  # (1, T)
     new = generate(model, ids, max_new, **options)[0, ids.shape[1] :]  # (max_new,)
     return prompt + tokenizer.decode(new)

@@ -2,286 +2,253 @@
 
     python -m helpers.train                                        # the book or the tales, settings for two CPU cores
     python -m helpers.train --text my_text.txt --out data/mine.pt
+    python -m helpers.train --data data/owt --out data/owt.pt      # token files of python -m helpers.openwebtext extract
     python -m helpers.train --preset shipped                       # the model that comes with the course
     python -m helpers.train --out data/mine.pt --resume            # go on with a run that was stopped
+    torchrun --standalone --nproc-per-node 2 -m helpers.train   # two processes, each with half of every batch
 
+(torchrun has options that begin with --log, so under it the log is to be called by its full name, --log-file.)
 With --out NAME.pt the run keeps two files: NAME.pt, the weights with the lowest validation loss, to be used, and
 NAME.last.pt, all that --resume needs. Introduced by notebook 13 (sections 66 and 67 of the lecture).
 """
 
 import argparse
+import contextlib
+import io
 import json
-import math
-import string
 import sys
-from pathlib import Path
 
 import torch
 
-from helpers import checkpoints, tales
-from helpers.batches import split
-from helpers.books import load_text
-from helpers.device import describe, pick_device
-from helpers.gpt import ACTIVATIONS, GPTConfig, GPTLanguageModel
-from helpers.tokenizer import CharTokenizer
-from helpers.training import TrainingResult, document_loss, train, validation_loss
+from helpers import checkpoints, distributed
+from helpers.arguments import number, whole
+from helpers.device import describe
+from helpers.gpt import GPTConfig, GPTLanguageModel
+from helpers.precision import autocast, usable_dtype
+from helpers.train_data import Corpus, about_tales, document_starts, load_corpus, load_ids, tales_loss
+from helpers.train_options import PRESETS, make_parser
+from helpers.training import TrainingResult, check_sizes, train, validation_loss
+from helpers.training_files import Kept, clean_up, find_run, last_name, set_aside
+from helpers.training_log import CsvLog, TensorBoardLog
 
-# Each preset names what differs from the defaults of the options below.
-PRESETS = {
-    # the settings of the original lecture: for a GPU
-    "lecture": {"n_layer": 8, "n_head": 8, "n_embd": 384, "block_size": 128, "batch_size": 64, "steps": 3000,
-                "learning_rate": 3e-4, "dropout": 0.2},
-    # data/tales_gpt.safetensors
-    "shipped": {"text": "tales", "tales_characters": 20_000_000, "n_layer": 4, "n_head": 4, "n_embd": 128,
-                "block_size": 416, "batch_size": 11, "steps": 10_000, "learning_rate": 5e-3, "final_fraction": 0.0,
-                "optimizer": "muon", "short_first": 0.05, "from_starts": 0.75, "eval_interval": 500, "out": checkpoints.SHIPPED},
-}  # fmt: skip
+__all__ = [
+    "PRESETS",
+    "document_starts",
+    "last_name",
+    "load_ids",
+    "main",
+    "make_parser",
+    "number",
+    "tales_loss",
+    "whole",
+]
 
-FRESH_TALES_SEED = 2  # another seed than that of the tales to train on, 1
-
-# Characters of the shipped model: all of ASCII that prints, and the typographic signs of the Oz books, so that it can
-# be fine-tuned on the book and asked questions in any plain English.
-SHIPPED_ALPHABET = (
-    "\n" + "".join(sorted(string.ascii_letters + string.digits + string.punctuation + " ")) + "—‘’“”é•æ"
-)
-
-
-def whole(least: int, most: int | None = None):
-    """A parser for whole numbers from `least` to `most`, with an error that names the range."""
-
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = None
-        if value is None or value < least or (most is not None and value > most):
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is not a whole number "
-                + (f"of at least {least}" if most is None else f"from {least} to {most}")
-            )
-        return value
-
-    return parse
-
-
-def number(least: float, most: float = math.inf, *, open_below: bool = False, open_above: bool = False):
-    """A parser for numbers in a range; the open ends are left out."""
-
-    def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        below = value > least if open_below else value >= least
-        above = value < most if open_above or most == math.inf else value <= most
-        if not (below and above):
-            words = f"above {least:g}" if open_below else f"of at least {least:g}"
-            limit = "" if most == math.inf else f" and {'below' if open_above else 'at most'} {most:g}"
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number {words}{limit}")
-        return value
-
-    return parse
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """All options, with their defaults."""
-    ap = argparse.ArgumentParser(
-        prog="python -m helpers.train",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    ap.add_argument(
-        "--text", help="a text file, or `tales` (default: COURSE_TEXT, else the Oz book, else the tales)"
-    )
-    ap.add_argument(
-        "--tales-characters", type=whole(1000), default=1_000_000, help="how much of the tales to write"
-    )
-    ap.add_argument(
-        "--preset", choices=sorted(PRESETS), help="settings under one name; options beside it win"
-    )
-    ap.add_argument("--n-layer", type=whole(1), default=4, help="blocks (default 4)")
-    ap.add_argument("--n-head", type=whole(1), default=4, help="heads in each block (default 4)")
-    ap.add_argument("--n-embd", type=whole(1), default=128, help="numbers per token (default 128)")
-    ap.add_argument(
-        "--block-size", type=whole(1), default=64, help="longest context in characters (default 64)"
-    )
-    ap.add_argument("--batch-size", type=whole(1), default=12, help="windows in a batch (default 12)")
-    ap.add_argument("--accumulation", type=whole(1), default=1, help="batches to a step (default 1)")
-    ap.add_argument("--steps", type=whole(1), default=1000, help="training steps (default 1000)")
-    ap.add_argument("--short-first", type=number(0, 1), default=0.0,
-                    help="share of the steps on shorter windows, a quarter, then half of the length (default 0)")  # fmt: skip
-    ap.add_argument("--from-starts", type=number(0, 1), default=0.0,
-                    help="share of the windows that begin where a document does: after an empty line (default 0)")  # fmt: skip
-    ap.add_argument(
-        "--learning-rate", type=number(0, open_below=True), default=3e-3, help="its peak (default 0.003)"
-    )
-    ap.add_argument("--final-fraction", type=number(0, 1), default=0.1,
-                    help="the learning rate at the end, as a share of its peak (default 0.1)")  # fmt: skip
-    ap.add_argument("--dropout", type=number(0, 1, open_above=True), default=0.0, help="default 0")
-    ap.add_argument("--activation", choices=list(ACTIVATIONS), default="relu", help="default relu")
-    ap.add_argument("--optimizer", choices=["adamw", "muon"], default="adamw", help="default adamw")
-    ap.add_argument(
-        "--eval-interval", type=whole(1), default=250, help="steps between evaluations (default 250)"
-    )
-    ap.add_argument("--seed", type=whole(0, 2**63 - 1), default=1337, help="default 1337")
-    ap.add_argument("--device", help="cpu, cuda, cuda:1 or mps (default: the best that is there)")
-    ap.add_argument(
-        "--compile", action="store_true", help="use torch.compile; without it where that does not work"
-    )
-    ap.add_argument("--out", type=Path, help="where to keep the model: a name ending in .pt or .safetensors")
-    ap.add_argument("--resume", action="store_true", help="go on with the run that --out kept")
-    ap.add_argument("--json", action="store_true", help="end with one line of JSON")
-    return ap
-
-
-def last_name(out: Path) -> Path:
-    """The file beside `out` that holds what a resume needs."""
-    return out.with_name(out.stem + ".last.pt")
+# Options that make no other model: they may differ when a run is resumed.
+FREE = ("out", "resume", "json", "device", "compile", "log", "tensorboard", "save_interval", "val_tokens")
+FACTS = ("parameters", "training_characters", "training_tokens", "seconds", "characters_per_second", "tokens_per_second",
+         "validation_loss", "validation_loss_per_character")  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; returns the exit code (0 done, 1 a clear message was printed, 130 stopped by Ctrl-C)."""
-    parser = make_parser()
-    preset = parser.parse_known_args(argv)[0].preset
-    parser.set_defaults(**PRESETS.get(preset, {}))
-    args = parser.parse_args(argv)
+    """Run the command; returns the exit code (0 done, 1 a clear message was printed, 130 stopped by Ctrl-C).
+
+    Under torchrun the first process speaks for all: the others print nothing, and return 0 where it has told an error.
+    """
+    first = True
     try:
-        return run(args)
+        distributed.start()
+        first = distributed.is_first()
+        with contextlib.nullcontext() if first else contextlib.redirect_stdout(io.StringIO()):
+            return run(parse_options(argv))
+    except distributed.Told:
+        return 0
+    except KeyboardInterrupt:  # before the training or after it; within, `train` ends by itself
+        print("Stopped.", file=sys.stderr)
+        return 130
+    except SystemExit:  # argparse has said why
+        if first:
+            raise
+        return 0
     except (ValueError, OSError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        if not first and isinstance(
+            error, ValueError
+        ):  # about the settings, which are the same in all processes
+            return 0
+        print(f"error: {distributed.explain(error)}", file=sys.stderr)
         return 1
+    finally:
+        distributed.stop()
+
+
+def parse_options(argv: list[str] | None) -> argparse.Namespace:
+    """The options: those of the preset, and those beside it, which win. Ends the program as argparse does."""
+    parser = make_parser(__doc__)
+    with contextlib.nullcontext() if distributed.is_first() else contextlib.redirect_stderr(io.StringIO()):
+        preset = parser.parse_known_args(argv)[0].preset
+        parser.set_defaults(**PRESETS.get(preset, {}))
+        args = parser.parse_args(argv)
+        if args.data is not None and args.text is not None:
+            parser.error(f"argument --data: not allowed with --preset {preset}, which names a text")
+    return args
 
 
 def run(args: argparse.Namespace) -> int:
     """Train as the parsed options say."""
+    with distributed.together():
+        check_files(args)
+        device = distributed.own_device(args.device)
+        corpus = load_corpus(args, verify=distributed.is_first())
+        check_sizes(corpus.train_ids, corpus.val_ids, args.block_size, args.batch_size)
+        starts = document_starts(corpus.train_ids, corpus.tokenizer) if args.from_starts else None
+        config = GPTConfig(
+            vocab_size=corpus.tokenizer.vocab_size, block_size=args.block_size, n_layer=args.n_layer, n_head=args.n_head,
+            n_embd=args.n_embd, dropout=args.dropout, activation=args.activation,
+        )  # fmt: skip
+        torch.manual_seed(args.seed)
+        model = GPTLanguageModel(config).to(device)
+        dtype = usable_dtype(args.dtype, device)
+    recipe = recipe_of(args)
+    first, processes = distributed.is_first(), distributed.world_size()
+    where = {"device": device.type, "processes": processes, "threads": torch.get_num_threads(), "dtype": dtype,
+             "compile": args.compile, "torch": str(torch.__version__)}  # fmt: skip
+    logs, saved = [], []
+    kept = distributed.from_first(lambda: kept_run(args, corpus, recipe, where, logs))
+    if kept is not None:
+        model.load_state_dict(kept.weights)
+        if kept.facts is not None:
+            return already_finished(args, kept)
+    parameters = sum(p.numel() for p in model.parameters())
+    together = f"{processes} processes on " if processes > 1 else ""
+    print(f"{corpus.source}\n{parameters:,} parameters on {together}{describe(device)}"
+          f"{', computing in bfloat16 with weights in float32' * (dtype == 'bfloat16')}", flush=True)  # fmt: skip
+
+    def keep(result: TrainingResult) -> None:
+        with room_for(args):
+            checkpoints.save(last_name(args.out), model, corpus.tokenizer, training=result.state, recipe=recipe,
+                             checksum=corpus.checksum, where=where)  # fmt: skip
+        saved.append(result.state["step"])
+
+    def write_down(result: TrainingResult) -> None:
+        for log in logs:
+            log.add(result.history[-1])
+
+    result = train(
+        model, corpus.train_ids, corpus.val_ids, steps=args.steps, batch_size=args.batch_size,
+        learning_rate=args.learning_rate, final_fraction=args.final_fraction, accumulation=args.accumulation,
+        optimizer=args.optimizer, eval_interval=args.eval_interval, seed=args.seed, compile=args.compile, dtype=dtype,
+        short_first=args.short_first, starts=starts, from_starts=args.from_starts, resume=kept and kept.state,
+        on_evaluation=write_down, on_save=keep if args.out else None, save_interval=args.save_interval,
+    )  # fmt: skip
+    distributed.stop()
+    if not first:
+        return 0
+    if result.stopped:
+        by_you = "by you" in result.stopped
+        if args.out is not None:
+            if not by_you or result.state["step"] >= max(saved, default=0):
+                keep(result)
+            print(what_is_kept(args))
+        return 130 if by_you else 1
+    return finish(args, corpus, model, result, recipe, dtype)
+
+
+def check_files(args: argparse.Namespace) -> None:
+    """Raise ValueError for --out and --resume that do not go together."""
     if args.resume and args.out is None:
         raise ValueError("--resume needs --out: the name under which the run was kept")
     if args.out is not None and args.out.suffix not in (".pt", ".safetensors"):
         raise ValueError(f"--out {args.out}: the name must end in .pt or .safetensors")
-    device = pick_device(args.device)
-    tokenizer, ids, source = load_ids(args)
-    train_ids, val_ids = split(ids)
-    config = GPTConfig(
-        vocab_size=tokenizer.vocab_size, block_size=args.block_size, n_layer=args.n_layer, n_head=args.n_head,
-        n_embd=args.n_embd, dropout=args.dropout, activation=args.activation,
-    )  # fmt: skip
-    recipe = recipe_of(args)
-    torch.manual_seed(args.seed)
-    model = GPTLanguageModel(config).to(device)
-    state = None
-    if args.resume:
-        state = resume_state(args, model, tokenizer, recipe)
-    parameters = sum(p.numel() for p in model.parameters())
-    print(f"{source}\n{parameters:,} parameters on {describe(device)}", flush=True)
 
-    def keep(result: TrainingResult) -> None:
-        checkpoints.save(last_name(args.out), model, tokenizer, training=result.state, recipe=recipe)
 
-    result = train(
-        model, train_ids, val_ids, steps=args.steps, batch_size=args.batch_size, learning_rate=args.learning_rate,
-        final_fraction=args.final_fraction, accumulation=args.accumulation, optimizer=args.optimizer,
-        eval_interval=args.eval_interval, seed=args.seed, compile=args.compile, short_first=args.short_first,
-        resume=state, from_starts=args.from_starts,
-        starts=document_starts(train_ids, tokenizer) if args.from_starts else None, on_evaluation=keep if args.out else None,
-    )  # fmt: skip
-    if result.stopped:
-        if args.out is not None and result.state:
-            keep(result)
-            print(
-                f"Kept in {last_name(args.out)}: the same command with --resume goes on from step {result.state['step']}."
-            )
-        return 130 if "by you" in result.stopped else 1
+def recipe_of(args: argparse.Namespace) -> dict:
+    """The settings that make the model, as plain values."""
+    settings = {name: value for name, value in vars(args).items() if name not in FREE}
+    return settings | {"data": None if args.data is None else str(args.data)}
+
+
+def kept_run(args: argparse.Namespace, corpus: Corpus, recipe: dict, where: dict, logs: list) -> Kept | None:
+    """The run to go on with, if that is asked for and there is one. Opens what is asked for into `logs`."""
+    kept, out = None, args.out
+    if out is not None:
+        clean_up(out, last_name(out), out.with_suffix(".json"))
+        if args.resume:
+            kept = find_run(out, corpus.tokenizer, recipe, corpus.checksum, where)
+    if kept is not None and kept.facts is not None:
+        return kept
+    history = kept.state["history"] if kept else []
+    if args.log is not None:
+        clean_up(args.log)
+        logs.append(CsvLog(args.log, history))
+    if args.tensorboard is not None:
+        logs.append(TensorBoardLog(args.tensorboard, first_step=history[-1]["step"] + 1 if history else 0))
+    if out is not None and kept is None:
+        set_aside(out)
+    return kept
+
+
+@contextlib.contextmanager
+def room_for(args: argparse.Namespace):
+    """What is written in it may fail, as on a full disk: then the error says how to go on."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"{error} The training ends here. {what_is_kept(args)}") from error
+
+
+def what_is_kept(args: argparse.Namespace) -> str:
+    """A sentence on how to go on with a run that ended early."""
+    path = last_name(args.out)
+    if not path.is_file():
+        return "Nothing was kept yet: the same command begins at the beginning."
+    step = checkpoints.load(path).training["step"]
+    return f"Kept in {path}: the same command with --resume goes on from step {step}."
+
+
+def finish(
+    args: argparse.Namespace,
+    corpus: Corpus,
+    model: GPTLanguageModel,
+    result: TrainingResult,
+    recipe: dict,
+    dtype: str,
+) -> int:
+    """Measure the best weights, keep them, and say what came out."""
     if result.best_step != args.steps:
         print(f"The lowest validation loss was at step {result.best_step}: those weights are used.")
     model.load_state_dict(result.best_state)
-    loss = validation_loss(model, val_ids)
-    print(f"validation loss over the whole last tenth of the text: {loss:.4f} nats per character")
+    ids, part = corpus.final_part(args.val_tokens)
+    with autocast(next(model.parameters()).device, dtype):
+        loss = validation_loss(model, ids)
     facts = {
-        "parameters": parameters,
-        "training_characters": result.tokens,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        f"training_{corpus.token}s": result.tokens,
         "seconds": round(result.seconds, 3),
-        "characters_per_second": round(result.tokens / max(result.seconds, 1e-9), 1),
+        f"{corpus.token}s_per_second": round(result.tokens / max(result.seconds, 1e-9), 1),
         "validation_loss": round(loss, 5),
     }
+    told = f"validation loss over {part}: {loss:.4f} nats per {corpus.token}"
+    if corpus.characters_per_token is not None:
+        facts["validation_loss_per_character"] = round(loss / corpus.characters_per_token, 5)
+        told += f", which is {loss / corpus.characters_per_token:.4f} nats per character"
+    print(told)
     if args.out is not None:
-        more = about_tales(model, tokenizer) if args.text == "tales" else {}
-        checkpoints.save(args.out, model, tokenizer, recipe=recipe, text=source, **facts, **more, history=result.history,
-                         best_step=result.best_step, torch=torch.__version__)  # fmt: skip
+        more = about_tales(model, corpus.tokenizer) if args.text == "tales" else {}
+        with room_for(args):
+            checkpoints.save(args.out, model, corpus.tokenizer, recipe=recipe, text=corpus.source, **facts, **more,
+                             history=result.history, best_step=result.best_step, torch=torch.__version__)  # fmt: skip
         print(f"model: {args.out}")
     if args.json:
         print(json.dumps(facts))
     return 0
 
 
-def recipe_of(args: argparse.Namespace) -> dict:
-    """The settings that make the model, as plain values."""
-    left_out = ("out", "resume", "json", "device", "compile")
-    return {name: value for name, value in vars(args).items() if name not in left_out}
-
-
-def load_ids(args: argparse.Namespace) -> tuple[CharTokenizer, torch.Tensor, str]:
-    """Tokenizer, ids of the whole text and a line that says which text it is."""
-    if args.text == "tales":
-        text = tales.write_tales(args.tales_characters)
-        source = f"the built-in tales, {len(text):,} characters"
-    else:
-        loaded = load_text(args.text)
-        text, source = loaded.text, str(loaded)
-    tokenizer = CharTokenizer(SHIPPED_ALPHABET) if args.preset == "shipped" else CharTokenizer.from_text(text)
-    return tokenizer, torch.from_numpy(tokenizer.encode(text)), source
-
-
-def document_starts(ids: torch.Tensor, tokenizer: CharTokenizer) -> torch.Tensor:
-    """Positions of the empty lines of a text: a window that begins there has a new document after two newlines.
-
-    ids: (N,). Returns (M,) int64. Raises ValueError for a text without an empty line.
-    """
-    newline = tokenizer.encode("\n" if "\n" in tokenizer.characters else "")
-    ends = ids == int(newline[0]) if len(newline) else torch.zeros_like(ids, dtype=torch.bool)
-    starts = (ends[:-1] & ends[1:]).nonzero().flatten()  # (M,)
-    if len(starts) == 0:
-        raise ValueError("--from-starts needs documents with an empty line between them, and there is none")
-    return starts
-
-
-def about_tales(model: GPTLanguageModel, tokenizer: CharTokenizer) -> dict:
-    """The exact floor of the tales, and the loss on fresh tales where the context holds a whole one."""
-    about = {"floor": tales.entropy_per_character()}
-    if model.config.block_size > tales.LONGEST_TALE:
-        fresh = tales.write_tales(150_000, seed=FRESH_TALES_SEED)
-        about["loss_from_starts"] = tales_loss(model, tokenizer, fresh)
-    return about
-
-
-def tales_loss(model: GPTLanguageModel, tokenizer: CharTokenizer, text: str) -> float:
-    """Loss in nats per character on tales (a text of write_tales), each read from its beginning as the floor demands.
-
-    The model sees the separator before a tale, and predicts the tale and the separator after it.
-    """
-    told = text.removesuffix(tales.SEPARATOR).split(tales.SEPARATOR)
-    ids = [torch.from_numpy(tokenizer.encode(tales.SEPARATOR + tale + tales.SEPARATOR)) for tale in told]
-    return document_loss(model, ids, given=len(tales.SEPARATOR))
-
-
-def resume_state(
-    args: argparse.Namespace, model: GPTLanguageModel, tokenizer: CharTokenizer, recipe: dict
-) -> dict:
-    """The state of the run kept under --out, with its weights put into `model`; ValueError if it is another run."""
-    path = last_name(args.out)
-    kept = checkpoints.load(path)
-    if kept.training is None:
-        raise ValueError(f"{path} holds no state to resume from")
-    old = kept.info.get("recipe", {})
-    other = sorted(name for name in recipe if name != "steps" and old.get(name) != recipe[name])
-    if other:
-        differ = ", ".join(f"{name}: kept {old.get(name)!r}, asked {recipe[name]!r}" for name in other)
-        raise ValueError(
-            f"{path} belongs to a run with other settings ({differ}): give the same, or another --out"
-        )
-    if kept.tokenizer.characters != tokenizer.characters:
-        raise ValueError(f"{path} was trained on another text: its vocabulary differs")
-    model.load_state_dict(kept.model.state_dict())
-    return kept.training
+def already_finished(args: argparse.Namespace, kept: Kept) -> int:
+    """Say that there is nothing left to do."""
+    print(f"This run is finished: it has had all its {args.steps} steps. Its validation loss is "
+          f"{kept.facts['validation_loss']:.4f}.\nmodel: {args.out}")  # fmt: skip
+    if args.json:
+        print(json.dumps({name: kept.facts[name] for name in FACTS if name in kept.facts}))
+    return 0
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ MODULES = (
     "bigram",
     "gpt",
     "training",
+    "losses",
+    "steps",
     "sampling",
     "timing",
     "optimizers",
