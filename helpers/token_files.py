@@ -66,7 +66,7 @@ def write_tokens(path: str | Path, chunks: Iterable[np.ndarray], tokenizer: Toke
         with open(part, "wb") as file:
             for chunk in chunks:
                 _check_ids(chunk, tokenizer.vocab_size, tokens)
-                data = np.ascontiguousarray(chunk, dtype).tobytes()
+                data = np.ascontiguousarray(chunk, dtype)
                 digest.update(data)
                 file.write(data)
                 tokens += len(chunk)

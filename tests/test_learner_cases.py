@@ -407,6 +407,7 @@ SCRIPTS = {  # each is run as a learner types it, in the test named here
     "download_wizard_of_oz.py": "test_download.py::test_the_command_works_from_any_folder_and_on_any_locale",
     "helpers/__main__.py": "test_doctor.py::test_the_environment_that_runs_the_tests_has_all_packages",
     "helpers/generate.py": "test_learner_cases.py::test_the_training_and_writing_commands_work_on_any_locale",
+    "helpers/openwebtext.py": "test_openwebtext.py::test_the_command_works_in_a_process_of_its_own_without_torch",
     "helpers/train.py": "test_learner_cases.py::test_the_training_and_writing_commands_work_on_any_locale",
     "helpers/lesson/course.py": "test_lessons.py::test_the_tables_of_the_notebooks_readme_are_made_by_a_command",
     "helpers/lesson/progress.py": "test_lessons.py::test_the_progress_command_works_on_any_locale",
@@ -418,7 +419,7 @@ SCRIPTS = {  # each is run as a learner types it, in the test named here
 def test_every_script_is_run_by_a_test():
     files = (path for part in ("*.py", "helpers/*.py", "helpers/lesson/*.py") for path in ROOT.glob(part))
     scripts = {
-        p.relative_to(ROOT).as_posix() for p in files if '__name__ == "__main__"' in p.read_text("utf-8")
+        p.relative_to(ROOT).as_posix() for p in files if '\nif __name__ == "__main__"' in p.read_text("utf-8")
     }
     assert scripts == SCRIPTS.keys()
     for place in SCRIPTS.values():

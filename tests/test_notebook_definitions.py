@@ -30,6 +30,7 @@ MODULES = (
     "timing",
     "optimizers",
     "normalization",
+    "hugging_face",
 )
 
 # {(notebook, name): reason} of definitions that differ from the helper's and are compared in another way: by shape,

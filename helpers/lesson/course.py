@@ -210,9 +210,34 @@ COURSE = [
             "A model is kept as weights, settings and vocabulary: the weights with the lowest validation loss.",
         ),
     ),
-    Notebook("11", "openwebtext", "OpenWebText", "archives, streaming, memory-mapped token files", 75, 60),
-    Notebook("12", "saving_and_loading", "Saving and loading", "pickle, state_dict, safetensors, exact resume", 60, 30),
-    Notebook("13", "scripts", "Scripts", "from cells to a command; several processes", 60, 60),
+    Notebook(
+        "11", "openwebtext", "OpenWebText",
+        "archives, streaming, memory-mapped token files, a split by document, what a long run costs, whose text it is", 100, 60,
+        (
+            "A corpus is read page by page; magic bytes say what a file is, and a broken source is named, not fatal.",
+            "Ids of two bytes in a file with facts and a checksum: a batch maps the file, takes its windows, makes int64.",
+            "Split by a hash of the page, so that duplicates stay together; parameters x tokens x 6 is the bill beforehand.",
+        ),
+    ),
+    Notebook(
+        "12", "saving_and_loading", "Saving and loading",
+        "pickle, a checkpoint by hand, atomic saves, exact resume, safetensors, GPT-2's weights, load errors, memory",
+        110, 30,
+        (
+            "A checkpoint is weights, config and vocabulary as plain data; a pickle names classes and may run code when opened.",
+            "Write beside the old file and rename; a resume needs optimizer, step, generators and best loss as well as weights.",
+            "A training with AdamW takes 16 bytes per parameter plus activations; after loading, compare logits, not shapes.",
+        ),
+    ),
+    Notebook(
+        "13", "scripts", "Scripts",
+        "argparse from nothing; from cells to a command; the same losses to the last digit; resume; two processes", 110, 60,
+        (
+            "A script is told everything by its file and its command: options that refuse nonsense, and main(argv=None).",
+            "Same machine, seed and settings: cells, script and command agree to the last digit, also after a kill and a resume.",
+            "The gradient of a batch is the mean over equal parts, so several processes can train one model; rank 0 alone writes.",
+        ),
+    ),
     Notebook("14", "generation", "Generation", "temperature, top-k, top-p, key/value cache, chat", 60, 45),
     Notebook("15", "finetuning", "Fine-tuning", "instructions, loss masking, LoRA, forgetting", 75, 105),
     Notebook("16", "beyond", "Beyond", "modern parts one at a time, scaling laws in miniature, outlook", 75, 150),
