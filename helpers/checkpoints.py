@@ -23,6 +23,7 @@ from torch import nn
 from helpers.bigram import BigramLanguageModel
 from helpers.bpe import tokenizer_from_dict
 from helpers.gpt import GPTConfig, GPTLanguageModel
+from helpers.modern import ModernConfig, ModernGPT
 from helpers.tokenizer import Tokenizer
 
 DATA = Path(__file__).resolve().parent.parent / "data"
@@ -30,6 +31,7 @@ DATA = Path(__file__).resolve().parent.parent / "data"
 MY_GPT = Path(os.environ.get("COURSE_MY_GPT") or DATA / "my_gpt.pt")
 SHIPPED = DATA / "tales_gpt.safetensors"  # the model that comes with the course
 FORMAT = 1
+KINDS = {"gpt": (GPTConfig, GPTLanguageModel), "modern": (ModernConfig, ModernGPT)}  # of models with a config
 
 
 @dataclass
@@ -38,7 +40,7 @@ class Checkpoint:
 
     model: nn.Module
     tokenizer: Tokenizer
-    config: GPTConfig | dict
+    config: GPTConfig | ModernConfig | dict
     info: dict = field(default_factory=dict)
     training: dict | None = None
 
@@ -92,9 +94,10 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> Checkpoint:
                 f"its format is {content['format']!r}, this version of the course reads {FORMAT}"
             )
         tokenizer = tokenizer_from_dict(content["tokenizer"])
-        if content["kind"] == "gpt":
-            config = GPTConfig(**content["config"])
-            model, size = GPTLanguageModel(config), config.vocab_size
+        if content["kind"] in KINDS:
+            make_config, make_model = KINDS[content["kind"]]
+            config = make_config(**content["config"])
+            model, size = make_model(config), config.vocab_size
         elif content["kind"] == "bigram":
             config = content["config"]
             model, size = BigramLanguageModel(config["vocab_size"]), config["vocab_size"]
@@ -120,14 +123,15 @@ def load_mine_or_shipped(device: torch.device | str = "cpu") -> tuple[Checkpoint
 
 def _about(model: nn.Module, tokenizer: Tokenizer) -> dict:
     """All but the weights, as plain data."""
-    if isinstance(model, GPTLanguageModel):
-        kind, config = "gpt", asdict(model.config)
+    kind = next((name for name, (_, made) in KINDS.items() if isinstance(model, made)), None)
+    if kind is not None:
+        config = asdict(model.config)
     elif isinstance(model, BigramLanguageModel):
         kind, config = "bigram", {"vocab_size": model.token_embedding_table.num_embeddings}
     else:
         raise TypeError(
-            f"{type(model).__name__} is not a model of helpers: only GPTLanguageModel and BigramLanguageModel can be "
-            "built again from a file. For a model of your own: torch.save(model.state_dict(), path)"
+            f"{type(model).__name__} is not a model of helpers: only GPTLanguageModel, ModernGPT and BigramLanguageModel "
+            "can be built again from a file. For a model of your own: torch.save(model.state_dict(), path)"
         )
     if config["vocab_size"] != tokenizer.vocab_size:
         raise ValueError(

@@ -24,6 +24,7 @@ from helpers import checkpoints, distributed
 from helpers.arguments import number, whole
 from helpers.device import describe
 from helpers.gpt import GPTConfig, GPTLanguageModel
+from helpers.modern import ModernConfig, ModernGPT
 from helpers.precision import autocast, usable_dtype
 from helpers.train_data import Corpus, about_tales, document_starts, load_corpus, load_ids, tales_loss
 from helpers.train_options import PRESETS, make_parser
@@ -100,12 +101,8 @@ def run(args: argparse.Namespace) -> int:
         corpus = load_corpus(args, verify=distributed.is_first())
         check_sizes(corpus.train_ids, corpus.val_ids, args.block_size, args.batch_size)
         starts = document_starts(corpus.train_ids, corpus.tokenizer) if args.from_starts else None
-        config = GPTConfig(
-            vocab_size=corpus.tokenizer.vocab_size, block_size=args.block_size, n_layer=args.n_layer, n_head=args.n_head,
-            n_embd=args.n_embd, dropout=args.dropout, activation=args.activation,
-        )  # fmt: skip
         torch.manual_seed(args.seed)
-        model = GPTLanguageModel(config).to(device)
+        model = make_model(args, corpus.tokenizer.vocab_size).to(device)
         dtype = usable_dtype(args.dtype, device)
     recipe = recipe_of(args)
     first, processes = distributed.is_first(), distributed.world_size()
@@ -150,6 +147,14 @@ def run(args: argparse.Namespace) -> int:
             print(what_is_kept(args))
         return 130 if by_you else 1
     return finish(args, corpus, model, result, recipe, dtype)
+
+
+def make_model(args: argparse.Namespace, vocab_size: int) -> GPTLanguageModel | ModernGPT:
+    """A new model with the sizes that the options name."""
+    sizes = {name: getattr(args, name) for name in ("block_size", "n_layer", "n_head", "n_embd", "dropout")}
+    if args.model == "modern":
+        return ModernGPT(ModernConfig(vocab_size, **sizes, tie_weights=True))
+    return GPTLanguageModel(GPTConfig(vocab_size, **sizes, activation=args.activation))
 
 
 def check_files(args: argparse.Namespace) -> None:
@@ -207,7 +212,7 @@ def what_is_kept(args: argparse.Namespace) -> str:
 def finish(
     args: argparse.Namespace,
     corpus: Corpus,
-    model: GPTLanguageModel,
+    model: GPTLanguageModel | ModernGPT,
     result: TrainingResult,
     recipe: dict,
     dtype: str,

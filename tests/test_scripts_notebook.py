@@ -287,7 +287,7 @@ def test_the_excerpts_of_the_command_show_what_the_page_says_of_them():
     main = run("train_command.main, r", names)
     assert main.startswith("def main(argv") and "run(" in main and main.rstrip().endswith("return 1")
     work = run("train_command.run, r", names)
-    stations = ("load_corpus(", "manual_seed(", "GPTLanguageModel(", "= train(", "return finish(")
+    stations = ("load_corpus(", "manual_seed(", "make_model(", "= train(", "return finish(")
     places = [work.index(station) for station in stations]
     assert places == sorted(places)
 

@@ -1,0 +1,156 @@
+"""The speed ladder: from the classic GPT to a modern one, one change at a time, each measured.
+
+    results = climb(train_ids, val_ids, vocab_size, seeds=(1, 2, 3))
+    results[0]["losses"], results[-1]["losses"]      # nats per token, after the same number of training tokens
+
+Each rung keeps the changes of those before it. Two questions are asked of each: what is the loss after the same number of
+training tokens, and what is it after the same time? Introduced by notebook 16; `python -m helpers.bench --only ladder`
+runs it.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from helpers.device import synchronize
+from helpers.gpt import GPTConfig, GPTLanguageModel
+from helpers.modern import ModernConfig, ModernGPT
+from helpers.training import train, validation_loss
+
+# The classic GPT in the words of ModernConfig: the same model, which tests/test_modern.py proves.
+CLASSIC = {
+    "bias": True,
+    "rope": False,
+    "rms_norm": False,
+    "qk_norm": False,
+    "mlp": "relu",
+    "zero_init": False,
+}
+PLAIN = {"learning_rate": 1e-3, "final_fraction": 1.0, "warmup": 0, "optimizer": "adamw"}
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One change. model: settings of ModernConfig; training: arguments of `train`; looped: heads one after the other."""
+
+    name: str
+    model: dict = field(default_factory=dict)
+    training: dict = field(default_factory=dict)
+    looped: bool = False
+
+
+RUNGS = (
+    Rung("classic GPT, heads in a loop", CLASSIC, PLAIN, looped=True),
+    Rung("batched heads, fused attention"),
+    Rung("learning rate 3e-3, warm-up, cosine to 0", training={"learning_rate": 3e-3, "final_fraction": 0.0, "warmup": None}),
+    Rung("RMSNorm, no biases, tied embedding", {"rms_norm": True, "bias": False, "tie_weights": True}),
+    Rung("rotary positions (RoPE)", {"rope": True}),
+    Rung("normalized queries and keys", {"qk_norm": True}),
+    Rung("squared ReLU", {"mlp": "relu2"}),
+    Rung("gated feed-forward (SwiGLU) instead", {"mlp": "swiglu"}),
+    Rung("squared ReLU again, blocks begin at zero", {"mlp": "relu2", "zero_init": True}),
+    Rung("Muon for the matrices", training={"optimizer": "muon", "learning_rate": 5e-3}),
+    Rung("bfloat16", training={"dtype": "bfloat16"}),
+)  # fmt: skip
+
+
+def settings_of(rung: int) -> tuple[dict, dict]:
+    """(settings of the model, arguments of `train`) of a rung, counted from 0: all changes up to it."""
+    model, training = {}, {}
+    for each in RUNGS[: rung + 1]:
+        model, training = model | each.model, training | each.training
+    return model, training
+
+
+def make_model(rung: int, vocab_size: int, sizes: dict) -> nn.Module:
+    """A new model of a rung. sizes: block_size, n_layer, n_head, n_embd."""
+    model, _ = settings_of(rung)
+    if RUNGS[rung].looped:
+        return GPTLanguageModel(GPTConfig(vocab_size, **sizes, looped_heads=True))
+    return ModernGPT(ModernConfig(vocab_size, **sizes, **model))
+
+
+def run_rung(
+    rung: int,
+    train_ids: torch.Tensor,
+    val_ids: torch.Tensor,
+    vocab_size: int,
+    *,
+    seed: int,
+    sizes: dict,
+    batch_size: int,
+    steps: int,
+    device: torch.device | str = "cpu",
+) -> dict:
+    """Train a rung's model. Returns loss (nats per token, the whole validation text), seconds, steps, parameters.
+
+    The clock covers the training steps alone, no evaluation.
+    """
+    _, training = settings_of(rung)
+    torch.manual_seed(seed)
+    model = make_model(rung, vocab_size, sizes).to(device)
+    result = train(
+        model, train_ids, val_ids, steps=steps, batch_size=batch_size, seed=seed, eval_interval=steps, eval_batches=1,
+        progress=False, **training,
+    )  # fmt: skip
+    synchronize(torch.device(device))
+    return {
+        "seed": seed,
+        "steps": steps,
+        "seconds": round(result.seconds, 3),
+        "loss": round(validation_loss(model, val_ids), 4),
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+
+
+def climb(
+    train_ids: torch.Tensor,
+    val_ids: torch.Tensor,
+    vocab_size: int,
+    *,
+    seeds: Sequence[int] = (1, 2, 3),
+    sizes: dict | None = None,
+    batch_size: int = 12,
+    steps: int = 600,
+    rungs: Sequence[int] | None = None,
+    device: torch.device | str = "cpu",
+    tell: Callable[[str], object] = print,
+) -> list[dict]:
+    """Measure rungs (None: all), each at equal tokens and at equal time.
+
+    Equal tokens: `steps` steps for each. Equal time: that of the first rung's median run; how many steps fit into it is
+    reckoned from the run at equal tokens, so each schedule ends where the run does.
+    Returns a dict for each rung: name, parameters, tokens (runs at equal tokens), time (runs at equal time).
+    """
+    sizes = sizes or {"block_size": 64, "n_layer": 4, "n_head": 4, "n_embd": 128}
+    common = {"sizes": sizes, "batch_size": batch_size, "device": device}
+    results, budget = [], None
+    for rung in range(len(RUNGS)) if rungs is None else rungs:
+        started = time.perf_counter()
+        runs = [
+            run_rung(rung, train_ids, val_ids, vocab_size, seed=seed, steps=steps, **common) for seed in seeds
+        ]
+        seconds = statistics.median(run["seconds"] for run in runs)
+        budget = seconds if budget is None else budget
+        fitting = max(1, round(steps * budget / seconds))
+        timed = runs
+        if fitting != steps:
+            timed = [
+                run_rung(rung, train_ids, val_ids, vocab_size, seed=seed, steps=fitting, **common)
+                for seed in seeds
+            ]
+        results.append(
+            {"name": RUNGS[rung].name, "parameters": runs[0]["parameters"], "tokens": runs, "time": timed}
+        )
+        tell(f"{RUNGS[rung].name:42} {_spread(runs)} after {steps * batch_size * sizes['block_size']:,} tokens, {seconds:.1f} s; "
+             f"{_spread(timed)} in {budget:.1f} s   ({time.perf_counter() - started:.0f} s)")  # fmt: skip
+    return results
+
+
+def _spread(runs: list[dict]) -> str:
+    losses = sorted(run["loss"] for run in runs)
+    return f"{statistics.median(losses):.3f} ({losses[0]:.3f} to {losses[-1]:.3f})"

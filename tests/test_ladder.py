@@ -1,0 +1,104 @@
+"""The speed ladder: each rung is one change more, measured at equal tokens and at equal time."""
+
+import torch
+
+from helpers import ladder
+from helpers.gpt import GPTConfig, GPTLanguageModel
+from helpers.modern import ModernGPT
+
+SIZES = {"block_size": 16, "n_layer": 2, "n_head": 2, "n_embd": 16}
+IDS = torch.randint(9, (400,), generator=torch.Generator().manual_seed(1))
+
+
+def test_each_rung_is_one_change_more():
+    before = None
+    for rung in range(len(ladder.RUNGS)):
+        model, training = ladder.settings_of(rung)
+        if before is not None:
+            changed = [name for name in model if model[name] != before[0].get(name)]
+            retrained = [name for name in training if training[name] != before[1].get(name)]
+            looped = ladder.RUNGS[rung - 1].looped != ladder.RUNGS[rung].looped
+            assert changed or retrained or looped
+        before = model, training
+    model, training = ladder.settings_of(len(ladder.RUNGS) - 1)
+    assert model == {
+        "bias": False, "tie_weights": True, "rope": True, "rms_norm": True, "qk_norm": True, "mlp": "relu2", "zero_init": True
+    }  # fmt: skip
+    assert training["optimizer"] == "muon"
+
+
+def test_the_heads_of_the_first_rung_compute_what_those_of_the_second_do():
+    """No straw man: the same weights give the same loss, one head after the other or all at once."""
+    looped, batched = (ladder.make_model(rung, 9, SIZES) for rung in (0, 1))
+    assert isinstance(looped, GPTLanguageModel) and isinstance(batched, ModernGPT)
+    weights = looped.state_dict()
+    for i, block in enumerate(looped.blocks):
+        for kind in ("weight", "bias"):
+            rows = [
+                getattr(head, part).get_parameter(kind)
+                for part in ("query", "key", "value")
+                for head in block.sa.heads
+            ]
+            weights[f"blocks.{i}.sa.qkv.{kind}"] = torch.cat(rows)
+    names = {
+        "norm1": "ln1",
+        "norm2": "ln2",
+        "norm_f": "ln_f",
+        "ffwd.up": "ffwd.net.0",
+        "ffwd.proj": "ffwd.net.2",
+    }
+
+    def theirs(name: str) -> str:
+        for new, old in names.items():
+            name = name.replace(new, old)
+        return name
+
+    batched.load_state_dict({name: weights[theirs(name)] for name in batched.state_dict()})
+    x, y = IDS[:48].view(3, 16), IDS[1:49].view(3, 16)
+    for got, want in zip(batched(x, y), looped(x, y), strict=True):
+        assert torch.allclose(got, want, atol=1e-5)
+
+
+def test_every_rung_trains_and_is_measured():
+    told = []
+    results = ladder.climb(
+        IDS,
+        IDS[:100],
+        9,
+        seeds=(1, 2),
+        sizes=SIZES,
+        batch_size=2,
+        steps=3,
+        rungs=range(len(ladder.RUNGS)),
+        tell=told.append,
+    )
+    assert [result["name"] for result in results] == [rung.name for rung in ladder.RUNGS]
+    for result in results:
+        assert [run["seed"] for run in result["tokens"]] == [run["seed"] for run in result["time"]] == [1, 2]
+        for run in result["tokens"] + result["time"]:
+            assert 1.5 < run["loss"] < 3 and run["seconds"] > 0 and run["parameters"] == result["parameters"]
+        assert all(run["steps"] == 3 for run in result["tokens"])
+    assert len(told) == len(results)
+
+
+def test_equal_time_is_that_of_the_first_rung(monkeypatch):
+    """A rung that is twice as fast takes twice as many steps."""
+    pace = {0: 0.2, 1: 0.1, 2: 0.3}
+    asked = []
+
+    def run(rung, *_, seed, steps, **__):
+        asked.append((rung, steps))
+        return {"seed": seed, "steps": steps, "seconds": steps * pace[rung], "loss": 2.0, "parameters": 5}
+
+    monkeypatch.setattr(ladder, "run_rung", run)
+    ladder.climb(IDS, IDS, 9, seeds=(1,), steps=30, rungs=(0, 1, 2), tell=lambda line: None)
+    assert asked == [(0, 30), (1, 30), (1, 60), (2, 30), (2, 20)]
+
+
+def test_the_same_seed_gives_the_same_loss():
+    runs = [
+        ladder.run_rung(9, IDS, IDS[:80], 9, seed=3, sizes=SIZES, batch_size=2, steps=3)["loss"]
+        for _ in (1, 2)
+    ]
+    assert runs[0] == runs[1]
+    assert GPTConfig(9, **SIZES).looped_heads is False

@@ -1,0 +1,211 @@
+"""Today's parts: each alone is what its paper says, and with all of them off the model is the classic GPT."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from helpers import checkpoints, train
+from helpers.gpt import GPTConfig, GPTLanguageModel
+from helpers.modern import MLPS, Attention, FeedForward, ModernConfig, ModernGPT, rotate, rotation
+from helpers.sampling import complete
+
+SIZES = {"vocab_size": 11, "block_size": 12, "n_layer": 2, "n_head": 2, "n_embd": 16}
+OFF = {"bias": True, "rope": False, "rms_norm": False, "qk_norm": False, "mlp": "relu", "zero_init": False}
+NAMES = {"norm1": "ln1", "norm2": "ln2", "norm_f": "ln_f", "ffwd.up": "ffwd.net.0", "ffwd.proj": "ffwd.net.2"}
+
+
+def modern(**changes) -> ModernGPT:
+    torch.manual_seed(0)
+    model = ModernGPT(ModernConfig(**(SIZES | changes)))
+    for name, p in model.named_parameters():  # what is 0 at first would hide faults
+        if name.endswith("proj.weight"):
+            torch.nn.init.normal_(p, std=0.3)
+    return model
+
+
+def ids(B=3, T=9, seed=1) -> torch.Tensor:
+    return torch.randint(SIZES["vocab_size"], (B, T), generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_with_all_parts_off_it_is_the_classic_gpt(tied):
+    torch.manual_seed(0)
+    classic = GPTLanguageModel(GPTConfig(**SIZES, tie_weights=tied))
+    ours = ModernGPT(ModernConfig(**SIZES, **OFF, tie_weights=tied))
+    weights = classic.state_dict()
+    for name in ours.state_dict():
+        theirs = name
+        for new, old in NAMES.items():
+            theirs = theirs.replace(new, old)
+        weights[name] = weights.pop(theirs)
+    ours.load_state_dict(weights)
+    x, y = ids(), ids(seed=2)
+    for got, want in zip(ours(x, y), classic(x, y), strict=True):
+        assert torch.allclose(got, want, atol=1e-6)
+
+
+def test_its_initial_weights_have_the_classic_spread():
+    classic = GPTLanguageModel(GPTConfig(**(SIZES | {"n_embd": 64})))
+    ours = ModernGPT(ModernConfig(**(SIZES | {"n_embd": 64}), **OFF))
+    for name, new in (
+        ("sa.qkv", "sa.qkv"),
+        ("sa.proj", "sa.proj"),
+        ("ffwd.net.0", "ffwd.up"),
+        ("ffwd.net.2", "ffwd.proj"),
+    ):
+        want = classic.get_parameter(f"blocks.0.{name}.weight").std().item()
+        assert ours.get_parameter(f"blocks.0.{new}.weight").std().item() == pytest.approx(want, rel=0.1)
+
+
+def test_scores_depend_on_relative_positions_only():
+    query, key = torch.randn(2, 8, generator=torch.Generator().manual_seed(3))
+
+    def score(i: int, j: int) -> float:
+        turned = [
+            rotate(vector.view(1, 1, 1, 8), *rotation(torch.tensor([place]), 8))
+            for vector, place in ((query, i), (key, j))
+        ]
+        return (turned[0] * turned[1]).sum().item()
+
+    for distance in (0, 1, 5, 100):
+        scores = [score(start + distance, start) for start in (0, 1, 17, 300)]
+        assert max(scores) - min(scores) < 1e-3
+    assert abs(score(5, 0) - score(4, 0)) > 1e-3
+    assert score(4, 4) == pytest.approx((query @ key).item(), abs=1e-4)  # nobody is turned against himself
+
+
+def test_a_turn_keeps_the_length_and_position_0_is_not_turned():
+    x = torch.randn(2, 3, 5, 8)
+    turned = rotate(x, *rotation(torch.arange(5), 8))
+    assert torch.allclose(turned.norm(dim=-1), x.norm(dim=-1), atol=1e-5)
+    assert torch.allclose(turned[:, :, 0], x[:, :, 0]) and not torch.allclose(turned[:, :, 1], x[:, :, 1])
+
+
+def test_without_positions_at_all_the_order_of_earlier_tokens_would_not_matter_and_with_rope_it_does():
+    for rope, same in ((True, False), (False, True)):
+        model = modern(rope=rope, n_layer=1)
+        if not rope:
+            torch.nn.init.zeros_(model.position_embedding_table.weight)
+        x = torch.tensor([[7, 3, 1, 5]])
+        swapped = torch.tensor([[3, 7, 1, 5]])
+        assert torch.allclose(model(x)[0][:, -1], model(swapped)[0][:, -1], atol=1e-5) is same
+
+
+def test_attention_equals_the_sum_written_out():
+    torch.manual_seed(1)
+    config = ModernConfig(**SIZES)
+    attention = Attention(config)
+    x, T = torch.randn(2, 7, 16), 7
+    cos, sin = rotation(torch.arange(T), 8)
+    query, key, value = attention.qkv(x).view(2, T, 3, 2, 8).permute(2, 0, 3, 1, 4)
+    query, key = (
+        t / (t.square().mean(-1, keepdim=True) + torch.finfo(t.dtype).eps).sqrt() for t in (query, key)
+    )
+    scores = rotate(query, cos, sin) @ rotate(key, cos, sin).mT / 8**0.5
+    weights = scores.masked_fill(torch.ones(T, T).triu(1).bool(), float("-inf")).softmax(-1)
+    want = attention.proj((weights @ value).transpose(1, 2).reshape(2, T, 16))
+    assert torch.allclose(attention(x, cos, sin), want, atol=1e-5)
+
+
+def test_normalized_queries_and_keys_bound_the_scores():
+    config = ModernConfig(**SIZES)
+    attention = Attention(config)
+    torch.nn.init.normal_(attention.qkv.weight, std=50.0)  # without the norm softmax would be all or nothing
+    query, key, _ = attention.qkv(torch.randn(2, 7, 16)).view(2, 7, 3, 2, 8).permute(2, 0, 3, 1, 4)
+    normal = [F.rms_norm(t, (8,)) for t in (query, key)]
+    assert (normal[0] @ normal[1].mT / 8**0.5).abs().max() <= 8**0.5 + 1e-3
+    assert (query @ key.mT / 8**0.5).abs().max() > 100
+
+
+def test_the_three_feed_forward_parts_are_what_they_are_called():
+    x = torch.randn(4, 16)
+    for kind in MLPS:
+        torch.manual_seed(2)
+        part = FeedForward(ModernConfig(**SIZES, mlp=kind))
+        up = part.up(x)
+        if kind == "swiglu":
+            up, gate = up.chunk(2, dim=-1)
+            bent = up * gate * torch.sigmoid(gate)
+        else:
+            bent = up.clamp(min=0) ** (2 if kind == "relu2" else 1)
+        assert torch.allclose(part(x), part.proj(bent), atol=1e-6)
+    wide = [FeedForward(ModernConfig(**SIZES | {"n_embd": 96}, mlp=kind)) for kind in MLPS]
+    sizes = {part.kind: sum(p.numel() for p in part.parameters()) for part in wide}
+    assert sizes["swiglu"] == sizes["relu"] == sizes["relu2"]
+
+
+def test_blocks_add_nothing_at_first_so_the_first_loss_is_that_of_knowing_nothing():
+    torch.manual_seed(0)
+    model = ModernGPT(ModernConfig(**SIZES))
+    x = ids()
+    table = model.token_embedding_table(x)
+    assert torch.allclose(model(x)[0], model.lm_head(model.norm_f(table)), atol=1e-6)
+    assert model(x, ids(seed=2))[1].item() == pytest.approx(torch.tensor(11.0).log().item(), abs=0.2)
+
+
+def test_changing_a_future_token_leaves_earlier_logits_unchanged():
+    for changes in ({}, {"rope": False}, {"mlp": "swiglu"}, {"qk_norm": False}, {"rms_norm": False}):
+        model, x = modern(**changes), ids()
+        for place in range(1, x.shape[1]):
+            other = x.clone()
+            other[:, place] = (x[:, place] + 1) % 11
+            before, after = model(x)[0], model(other)[0]
+            assert torch.equal(before[:, :place], after[:, :place])
+            assert not torch.equal(before[:, place:], after[:, place:])
+
+
+def test_every_parameter_gets_a_gradient():
+    for changes in ({}, {"rope": False, "mlp": "swiglu", "tie_weights": True}):
+        model = modern(**changes)
+        model(ids(), ids(seed=2))[1].backward()
+        assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"mlp": "gelu"}, "mlp='gelu', but it is one of relu, relu2, swiglu"),
+        ({"n_embd": 6, "n_head": 2}, "heads of 3 numbers"),
+        ({"n_embd": 15}, "not divisible"),
+        ({"block_size": 0}, "block_size=0"),
+    ],
+)
+def test_settings_that_fit_no_model_are_refused(changes, said):
+    with pytest.raises(ValueError, match=said):
+        ModernConfig(**SIZES | changes)
+
+
+def test_a_sequence_longer_than_the_context_names_both_lengths():
+    with pytest.raises(ValueError, match="has 13 tokens, but block_size=12"):
+        modern()(ids(T=13))
+
+
+def test_the_training_command_makes_one_keeps_it_and_it_comes_back_and_writes(tmp_path, capsys):
+    text = tmp_path / "text.txt"
+    text.write_text("over the hills and far away the lantern stood\n" * 30, encoding="utf-8", newline="\n")
+    small = [
+        "--n-layer",
+        "1",
+        "--n-head",
+        "2",
+        "--n-embd",
+        "16",
+        "--block-size",
+        "16",
+        "--eval-interval",
+        "4",
+    ]
+    for name in ("m.pt", "m.safetensors"):
+        out = ["--out", str(tmp_path / name), "--device", "cpu"]
+        assert train.main(["--text", str(text), "--preset", "modern", "--steps", "8", *small, *out]) == 0
+        kept = checkpoints.load(tmp_path / name)
+        assert isinstance(kept.model, ModernGPT) and kept.config == kept.model.config
+        assert (
+            kept.config.tie_weights and kept.model.lm_head.weight is kept.model.token_embedding_table.weight
+        )
+        written = complete(kept.model, kept.tokenizer, "over", 40, temperature=0)
+        assert len(written) == 44
+    again = ["--text", str(text), "--preset", "modern", "--steps", "12", *small]
+    assert train.main([*again, "--out", str(tmp_path / "m.pt"), "--resume"]) == 0
+    assert train.main([*again, "--out", str(tmp_path / "m.pt"), "--resume", "--model", "classic"]) == 1
+    assert "model: kept 'modern', asked 'classic'" in capsys.readouterr().err
