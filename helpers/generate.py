@@ -2,6 +2,7 @@
 
     python -m helpers.generate --prompt "Once" --max-new 300                       # your own GPT, else the shipped one
     python -m helpers.generate --checkpoint data/mine.pt --temperature 0.7 --seed 1
+    python -m helpers.generate --stream --stop "\\n\\n" --cache stride             # to the end of the paragraph, as it comes
 
 Introduced by notebook 14 (section 68 of the lecture).
 """
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from helpers import checkpoints
 from helpers.device import pick_device
-from helpers.sampling import complete
+from helpers.sampling import stream
 from helpers.train import number, whole
 
 
@@ -36,6 +37,16 @@ def make_parser() -> argparse.ArgumentParser:
         "--top-p", type=number(0, 1, open_below=True), help="only the likeliest that make up this probability"
     )
     ap.add_argument("--seed", type=whole(0, 2**63 - 1), help="for a sample that can be repeated")
+    ap.add_argument(
+        "--stop", action="append", default=[], metavar="TEXT",
+        help=r"end before this text; \n is a line end; can be given several times",
+    )  # fmt: skip
+    ap.add_argument(
+        "--cache", choices=("exact", "stride", "off"), default="exact",
+        help="past the context, exact works on the whole window at each step and stride on half a window now and then: "
+        "much faster, another text; off repeats all work at every step (default exact)",
+    )  # fmt: skip
+    ap.add_argument("--stream", action="store_true", help="show the text while it is written")
     ap.add_argument("--device", help="cpu, cuda, cuda:1 or mps (default: the best that is there)")
     return ap
 
@@ -50,17 +61,25 @@ def main(argv: list[str] | None = None) -> int:
             print(f"({which})", file=sys.stderr)
         else:
             kept = checkpoints.load(args.checkpoint, device)
-        text = complete(
-            kept.model, kept.tokenizer, args.prompt, args.max_new, temperature=args.temperature, top_k=args.top_k,
-            top_p=args.top_p, seed=args.seed,
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a character shows a stand-in
+        stops = [stop.replace(r"\n", "\n") for stop in args.stop]
+        pieces = stream(
+            kept.model, kept.tokenizer, args.prompt, args.max_new, stop=stops, temperature=args.temperature,
+            top_k=args.top_k, top_p=args.top_p, seed=args.seed, cache=None if args.cache == "off" else args.cache,
         )  # fmt: skip
+        if args.stream:
+            print(args.prompt, end="", flush=True)
+            for piece in pieces:
+                print(piece, end="", flush=True)
+            print()
+        else:
+            print(args.prompt + "".join(pieces))
     except (ValueError, OSError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a character shows a stand-in
-    print(text)
     return 0
 
 

@@ -407,6 +407,8 @@ SCRIPTS = {  # each is run as a learner types it, in the test named here
     "download_wizard_of_oz.py": "test_download.py::test_the_command_works_from_any_folder_and_on_any_locale",
     "helpers/__main__.py": "test_doctor.py::test_the_environment_that_runs_the_tests_has_all_packages",
     "helpers/bench.py": "test_bench.py::test_the_ladder_is_kept_with_machine_date_and_command",
+    "helpers/chat.py": "test_chat.py::test_input_that_is_no_utf8_and_an_ascii_terminal_are_no_obstacle",
+    "helpers/finetuning.py": "test_finetuning.py::test_the_command_keeps_a_model_that_can_be_asked",
     "helpers/generate.py": "test_learner_cases.py::test_the_training_and_writing_commands_work_on_any_locale",
     "helpers/openwebtext.py": "test_openwebtext.py::test_the_command_works_in_a_process_of_its_own_without_torch",
     "helpers/train.py": "test_learner_cases.py::test_the_training_and_writing_commands_work_on_any_locale",

@@ -292,7 +292,13 @@ def test_every_command_of_the_readme_exists():
     shown = set(re.findall(r"python -m helpers ([a-z]+)", README))
     assert shown == set(COMMANDS)
     modules = set(re.findall(r"python -m (helpers\.\w+)", README))
-    assert modules == {"helpers.train", "helpers.openwebtext", "helpers.generate", "helpers.bench"}
+    assert modules == {
+        "helpers.train",
+        "helpers.openwebtext",
+        "helpers.generate",
+        "helpers.chat",
+        "helpers.bench",
+    }
     assert all((ROOT / f"{name.replace('.', '/')}.py").is_file() for name in modules)
 
 
