@@ -93,7 +93,7 @@ class Reader:
                 f"stride={stride}, but the window has only block_size={self.block_size} tokens to drop"
             )
         # Coarser numbers than float32 round so much that the likeliest token could be another one with the cache.
-        fine = cache == "stride" or next(model.parameters()).dtype in (torch.float32, torch.float64)
+        fine = cache == "stride" or next(model.parameters()).dtype.itemsize >= 4
         usable = cache is not None and fine and can_cache(model)
         self.cache = KeyValueCache(self.block_size) if usable else None
 
