@@ -1,14 +1,11 @@
 """What notebook 10 says about the GPT: its own cells are run here on a short text, without the long training."""
 
-import contextlib
-import io
 import math
-from pathlib import Path
 
 import matplotlib.pyplot as plt
-import nbformat
 import pytest
 import torch
+from notebook_cells import Explored, NotebookCells
 from torch import nn
 
 from helpers import tales
@@ -20,28 +17,8 @@ from helpers.lesson.exercises import answer_from
 from helpers.tokenizer import CharTokenizer
 from helpers.train import tales_loss
 
-NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks" / "10_gpt.ipynb"
-CELLS = [c.source for c in nbformat.read(NOTEBOOK, as_version=4).cells if c.cell_type == "code"]
-
-
-def cell(words: str) -> str:
-    """The only code cell with these words in it."""
-    (found,) = (source for source in CELLS if words in source)
-    return found
-
-
-def run(words: str, names: dict) -> str:
-    """Run that cell with these variables; returns what it printed."""
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        exec(cell(words), names)
-    return printed.getvalue()
-
-
-class Explored:
-    """Stands where the slider would be: keeps what the notebook gives to it."""
-
-    def __call__(self, draw, caption, *, start=None, **controls):
-        self.draw, self.start, self.controls = draw, start, controls
+NOTEBOOK = NotebookCells("10_gpt")
+cell, run = NOTEBOOK.cell, NOTEBOOK.run
 
 
 @pytest.fixture(scope="module")

@@ -766,21 +766,17 @@ def test_some_unreadable_files_give_exit_code_3_and_all_their_names(tmp_path, ca
         "cut.tar.xz": data[: len(data) * 2 // 3], "good.tar.xz": data, "page.html": b"<html><body>no</body></html>",
         "nothing.txt": b"", "latin.txt": "caf\xe9".encode("latin-1"),
     })  # fmt: skip
-    assert (
-        main(
-            [
-                "extract",
-                str(folder),
-                "--out",
-                str(tmp_path / "out"),
-                "--val",
-                "0.1",
-                "--part-megabytes",
-                "0.05",
-            ]
-        )
-        == 3
-    )
+    command = [
+        "extract",
+        str(folder),
+        "--out",
+        str(tmp_path / "out"),
+        "--val",
+        "0.1",
+        "--part-megabytes",
+        "0.05",
+    ]
+    assert main(command) == 3
     said = capsys.readouterr().out
     assert "Not read, or not to the end: 4 (1 cut off, 1 empty, 1 not UTF-8, 1 web page)." in said
     for name, what in (
@@ -793,21 +789,7 @@ def test_some_unreadable_files_give_exit_code_3_and_all_their_names(tmp_path, ca
     whole = [text for _, text in documents(sample)]
     found = read_back(tmp_path / "out")
     assert Counter(whole) < Counter(found["train"] + found["val"]) < Counter(whole * 2)
-    assert (
-        main(
-            [
-                "extract",
-                str(folder),
-                "--out",
-                str(tmp_path / "out"),
-                "--val",
-                "0.1",
-                "--part-megabytes",
-                "0.05",
-            ]
-        )
-        == 3
-    )
+    assert main(command) == 3
     assert "holds this corpus already" in capsys.readouterr().out
 
 

@@ -1,46 +1,24 @@
 """What notebook 11 says about corpora and token files: its own cells are run here, without the training."""
 
-import contextlib
 import hashlib
-import io
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import nbformat
 import numpy as np
 import pytest
 import torch
+from notebook_cells import Explored, NotebookCells
 
 from helpers import batches, openwebtext, tales
 from helpers.lesson import survey
 from helpers.token_files import END_OF_TEXT, write_tokens
 from helpers.tokenizer import CharTokenizer
 
-NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks" / "11_openwebtext.ipynb"
-CELLS = [c.source for c in nbformat.read(NOTEBOOK, as_version=4).cells if c.cell_type == "code"]
-
-
-def cell(words: str) -> str:
-    """The only code cell with these words in it."""
-    (found,) = (source for source in CELLS if words in source)
-    return found
-
-
-def run(words: str, names: dict) -> str:
-    """Run that cell with these variables; returns what it printed."""
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        exec(cell(words), names)
-    return printed.getvalue()
-
-
-class Explored:
-    """Stands where the slider would be: keeps what the notebook gives to it."""
-
-    def __call__(self, draw, caption, *, start=None, **controls):
-        self.draw, self.start, self.controls = draw, start, controls
+NOTEBOOK = NotebookCells("11_openwebtext")
+cell, run = NOTEBOOK.cell, NOTEBOOK.run
 
 
 @pytest.fixture(scope="module")

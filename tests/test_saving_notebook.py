@@ -1,17 +1,15 @@
 """What notebook 12 says about saving, loading and memory: its own cells are run here on a short text."""
 
-import contextlib
 import errno
-import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import nbformat
 import pytest
 import torch
+from notebook_cells import Explored, NotebookCells
 
 import helpers
 from helpers import checkpoints, hugging_face, tales
@@ -22,28 +20,9 @@ from helpers.lesson.exercises import answer_from
 from helpers.tokenizer import CharTokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOK = ROOT / "notebooks" / "12_saving_and_loading.ipynb"
-CELLS = [c.source for c in nbformat.read(NOTEBOOK, as_version=4).cells if c.cell_type == "code"]
-
-
-def cell(words: str) -> str:
-    """The only code cell with these words in it."""
-    (found,) = (source for source in CELLS if words in source)
-    return found
-
-
-def run(words: str, names: dict) -> str:
-    """Run that cell with these variables; returns what it printed."""
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        exec(cell(words), names)
-    return printed.getvalue()
-
-
-class Explored:
-    """Stands where the slider would be: keeps what the notebook gives to it."""
-
-    def __call__(self, draw, caption, *, start=None, **controls):
-        self.draw, self.start, self.controls = draw, start, controls
+NOTEBOOK = NotebookCells("12_saving_and_loading")
+cell, run = NOTEBOOK.cell, NOTEBOOK.run
+CELLS = NOTEBOOK.sources
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +58,7 @@ def test_a_class_of_the_notebook_is_not_found_elsewhere_and_a_strangers_file_is_
     program.write_text("\n\n".join(CELLS[: end + 1]), encoding="utf-8", newline="\n")
     done = subprocess.run(
         [sys.executable, str(program)],
-        cwd=NOTEBOOK.parent,
+        cwd=ROOT / "notebooks",
         env=environment | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))},
         capture_output=True,
         text=True,
