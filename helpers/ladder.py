@@ -4,12 +4,12 @@
     results[0]["losses"], results[-1]["losses"]      # nats per token, after the same number of training tokens
 
 Each rung keeps the changes of those before it. Two questions are asked of each: what is the loss after the same number of
-training tokens, and what is it after the same time? Introduced by notebook 16; `python -m helpers.bench --only ladder`
+training tokens, and what is it after the same time? The time of a step is measured first, for all rungs in turn, so that
+a machine that is busy for a while slows all of them. Introduced by notebook 16; `python -m helpers.bench --only ladder`
 runs it.
 """
 
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -27,6 +27,7 @@ CLASSIC = {
     "rope": False,
     "rms_norm": False,
     "qk_norm": False,
+    "short_conv": False,
     "mlp": "relu",
     "zero_init": False,
 }
@@ -50,10 +51,11 @@ RUNGS = (
     Rung("RMSNorm, no biases, tied embedding", {"rms_norm": True, "bias": False, "tie_weights": True}),
     Rung("rotary positions (RoPE)", {"rope": True}),
     Rung("normalized queries and keys", {"qk_norm": True}),
+    Rung("keys and values look two positions back", {"short_conv": True}),
     Rung("squared ReLU", {"mlp": "relu2"}),
     Rung("gated feed-forward (SwiGLU) instead", {"mlp": "swiglu"}),
     Rung("squared ReLU again, blocks begin at zero", {"mlp": "relu2", "zero_init": True}),
-    Rung("Muon for the matrices", training={"optimizer": "muon", "learning_rate": 5e-3}),
+    Rung("Muon for the matrices", training={"optimizer": "muon", "learning_rate": 5e-3, "momentum": 0.9}),
     Rung("bfloat16", training={"dtype": "bfloat16"}),
 )  # fmt: skip
 
@@ -107,6 +109,36 @@ def run_rung(
     }
 
 
+def measure_pace(
+    train_ids: torch.Tensor,
+    val_ids: torch.Tensor,
+    vocab_size: int,
+    rungs: Sequence[int],
+    *,
+    sizes: dict,
+    batch_size: int,
+    rounds: int = 7,
+    steps: int = 30,
+    device: torch.device | str = "cpu",
+) -> dict[int, list[float]]:
+    """Seconds of one training step on each rung: [median, lowest, highest] of `rounds` short runs, rung after rung."""
+    found: dict[int, list[float]] = {rung: [] for rung in rungs}
+    for turn in range(rounds + 1):
+        for rung in rungs:
+            torch.manual_seed(turn)
+            model = make_model(rung, vocab_size, sizes).to(device)
+            result = train(
+                model, train_ids, val_ids, steps=steps, batch_size=batch_size, eval_interval=steps, eval_batches=1,
+                progress=False, **settings_of(rung)[1],
+            )  # fmt: skip
+            if turn:  # the first round warms up
+                found[rung].append(result.seconds / steps)
+    return {
+        rung: [round(value, 5) for value in (statistics.median(paces), min(paces), max(paces))]
+        for rung, paces in found.items()
+    }
+
+
 def climb(
     train_ids: torch.Tensor,
     val_ids: torch.Tensor,
@@ -122,32 +154,33 @@ def climb(
 ) -> list[dict]:
     """Measure rungs (None: all), each at equal tokens and at equal time.
 
-    Equal tokens: `steps` steps for each. Equal time: that of the first rung's median run; how many steps fit into it is
-    reckoned from the run at equal tokens, so each schedule ends where the run does.
-    Returns a dict for each rung: name, parameters, tokens (runs at equal tokens), time (runs at equal time).
+    Equal tokens: `steps` steps for each. Equal time: that in which the first rung takes `steps` steps; how many fit
+    into it on another rung is reckoned from the pace of both, so each schedule ends where the run does.
+    Returns a dict for each rung: name, parameters, pace (seconds of a step: median, lowest, highest), tokens (runs at
+    equal tokens), time (runs at equal time).
     """
     sizes = sizes or {"block_size": 64, "n_layer": 4, "n_head": 4, "n_embd": 128}
+    rungs = range(len(RUNGS)) if rungs is None else rungs
     common = {"sizes": sizes, "batch_size": batch_size, "device": device}
-    results, budget = [], None
-    for rung in range(len(RUNGS)) if rungs is None else rungs:
-        started = time.perf_counter()
-        runs = [
-            run_rung(rung, train_ids, val_ids, vocab_size, seed=seed, steps=steps, **common) for seed in seeds
-        ]
-        seconds = statistics.median(run["seconds"] for run in runs)
-        budget = seconds if budget is None else budget
-        fitting = max(1, round(steps * budget / seconds))
+    texts = (train_ids, val_ids, vocab_size)
+    pace = measure_pace(*texts, rungs, **common)
+    for rung in rungs:
+        middle, low, high = (1000 * seconds for seconds in pace[rung])
+        tell(f"{RUNGS[rung].name:42} {middle:.1f} ms a step ({low:.1f} to {high:.1f})")
+    budget = steps * pace[rungs[0]][0]
+    results = []
+    for rung in rungs:
+        runs = [run_rung(rung, *texts, seed=seed, steps=steps, **common) for seed in seeds]
+        fitting = max(1, round(budget / pace[rung][0]))
         timed = runs
         if fitting != steps:
-            timed = [
-                run_rung(rung, train_ids, val_ids, vocab_size, seed=seed, steps=fitting, **common)
-                for seed in seeds
-            ]
+            timed = [run_rung(rung, *texts, seed=seed, steps=fitting, **common) for seed in seeds]
+        name, parameters = RUNGS[rung].name, runs[0]["parameters"]
         results.append(
-            {"name": RUNGS[rung].name, "parameters": runs[0]["parameters"], "tokens": runs, "time": timed}
+            {"name": name, "parameters": parameters, "pace": pace[rung], "tokens": runs, "time": timed}
         )
-        tell(f"{RUNGS[rung].name:42} {_spread(runs)} after {steps * batch_size * sizes['block_size']:,} tokens, {seconds:.1f} s; "
-             f"{_spread(timed)} in {budget:.1f} s   ({time.perf_counter() - started:.0f} s)")  # fmt: skip
+        tell(f"{name:42} {_spread(runs)} after {steps * batch_size * sizes['block_size']:,} tokens; "
+             f"{_spread(timed)} after {fitting} steps, which take {budget:.0f} s")  # fmt: skip
     return results
 
 

@@ -4,8 +4,8 @@
     logits, loss = model(x, y)                      # x, y: (B, T)
 
 Introduced by notebook 16. Rotary positions: Su et al. 2021, arXiv 2104.09864. RMSNorm: Zhang and Sennrich 2019, arXiv
-1910.07467. Norm of queries and keys: Henry et al. 2020, arXiv 2010.04245. Squared ReLU: So et al. 2021, arXiv
-2109.08668. Gated feed-forward: Shazeer 2020, arXiv 2002.05202.
+1910.07467. Norm of queries and keys: Henry et al. 2020, arXiv 2010.04245. Squared ReLU and short convolutions: So et
+al. 2021, arXiv 2109.08668. Gated feed-forward: Shazeer 2020, arXiv 2002.05202.
 """
 
 from dataclasses import dataclass
@@ -27,6 +27,7 @@ class ModernConfig(GPTConfig):
     rope: bool = True  # rotary positions in the place of a table of them
     rms_norm: bool = True  # RMSNorm in the place of LayerNorm
     qk_norm: bool = True  # queries and keys brought to length sqrt(head_size)
+    short_conv: bool = True  # keys and values take in those of the two positions before
     mlp: str = "relu2"  # "relu", "relu2" (squared) or "swiglu" (gated)
     zero_init: bool = True  # what a block adds is 0 at first
 
@@ -66,6 +67,18 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
     return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
 
 
+def look_back(x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Add to each position what stood 1, 2, ... positions before it, each channel with a weight of its own.
+
+    x: (B, T, C). weights: (lags, 1, C), that of lag 1 first. Returns (B, T, C). Nothing stands before the first position.
+    """
+    lags, T = len(weights), x.shape[1]
+    padded = F.pad(x, (0, 0, lags, 0))  # (B, lags + T, C): zeros in front
+    for lag, weight in enumerate(weights, start=1):
+        x = x + weight * padded[:, lags - lag : lags - lag + T]  # (B, T, C)
+    return x
+
+
 class Attention(nn.Module):
     """Batched heads; positions enter by turning queries and keys."""
 
@@ -73,13 +86,18 @@ class Attention(nn.Module):
         super().__init__()
         self.config = config
         self.qkv = nn.Linear(config.n_embd, 3 * config.n_embd, bias=config.bias)
+        if config.short_conv:
+            self.earlier = nn.Parameter(torch.zeros(2, 1, 2 * config.n_embd))  # of keys and values, two lags
         self.proj = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
         """x: (B, T, n_embd), cos and sin: (T, head_size / 2). Returns (B, T, n_embd)."""
         B, T, C = x.shape
-        qkv = self.qkv(x).view(B, T, 3, self.config.n_head, -1)  # (B, T, 3, n_head, head_size)
+        qkv = self.qkv(x)  # (B, T, 3C)
+        if self.config.short_conv:
+            qkv = torch.cat([qkv[..., :C], look_back(qkv[..., C:], self.earlier)], dim=-1)  # (B, T, 3C)
+        qkv = qkv.view(B, T, 3, self.config.n_head, -1)  # (B, T, 3, n_head, head_size)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # (B, n_head, T, head_size) each
         if self.config.qk_norm:
             query, key = F.rms_norm(query, query.shape[-1:]), F.rms_norm(key, key.shape[-1:])

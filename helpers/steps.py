@@ -50,12 +50,17 @@ def window_parts(step: int, steps: int, short_first: float) -> int:
 
 
 def make_optimizers(
-    model: nn.Module, name: str, learning_rate: float, weight_decay: float, betas: tuple[float, float]
+    model: nn.Module,
+    name: str,
+    learning_rate: float,
+    weight_decay: float,
+    betas: tuple[float, float],
+    momentum: float = 0.95,
 ) -> list[torch.optim.Optimizer]:
     """The optimizers of all parameters, each group with its `peak` rate.
 
-    "adamw": AdamW, weight decay on matrices only. "muon": Muon (Jordan et al. 2024) at ten times the rate for the
-    matrices inside the blocks, AdamW for the rest.
+    "adamw": AdamW, weight decay on matrices only. "muon": Muon (Jordan et al. 2024) with this momentum, at ten times the
+    rate, for the matrices inside the blocks, AdamW for the rest.
     """
     if name not in ("adamw", "muon"):
         raise ValueError(f'optimizer={name!r}, but it is "adamw" or "muon"')
@@ -73,7 +78,7 @@ def make_optimizers(
     groups = [group for group in groups if group["params"]]
     optimizers = [torch.optim.AdamW(groups, lr=learning_rate, betas=betas, **fused)] if groups else []
     if muon:
-        optimizers.append(Muon(muon, lr=10 * learning_rate, weight_decay=weight_decay))
+        optimizers.append(Muon(muon, 10 * learning_rate, momentum, weight_decay))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]

@@ -132,7 +132,8 @@ def run(args: argparse.Namespace) -> int:
     result = train(
         model, corpus.train_ids, corpus.val_ids, steps=args.steps, batch_size=args.batch_size,
         learning_rate=args.learning_rate, final_fraction=args.final_fraction, accumulation=args.accumulation,
-        optimizer=args.optimizer, eval_interval=args.eval_interval, seed=args.seed, compile=args.compile, dtype=dtype,
+        optimizer=args.optimizer, momentum=args.momentum, eval_interval=args.eval_interval, seed=args.seed,
+        compile=args.compile, dtype=dtype,
         short_first=args.short_first, starts=starts, from_starts=args.from_starts, resume=kept and kept.state,
         on_evaluation=write_down, on_save=keep if args.out else None, save_interval=args.save_interval,
     )  # fmt: skip

@@ -22,7 +22,7 @@ PRESETS = {
                 "learning_rate": 3e-4, "dropout": 0.2},
     # today's parts: the most that this course gets out of 460,800 characters
     "modern": {"model": "modern", "optimizer": "muon", "steps": 600, "learning_rate": 5e-3, "final_fraction": 0.0,
-               "eval_interval": 150},
+               "momentum": 0.9, "eval_interval": 150},
     # data/tales_gpt.safetensors
     "shipped": {"text": "tales", "tales_characters": 20_000_000, "n_layer": 4, "n_head": 4, "n_embd": 128,
                 "block_size": 416, "batch_size": 11, "steps": 10_000, "learning_rate": 5e-3, "final_fraction": 0.0,
@@ -77,6 +77,9 @@ def make_parser(description: str = "Train a GPT.") -> argparse.ArgumentParser:
         "--activation", choices=list(ACTIVATIONS), default="relu", help="of the classic model (default relu)"
     )
     ap.add_argument("--optimizer", choices=["adamw", "muon"], default="adamw", help="default adamw")
+    ap.add_argument(
+        "--momentum", type=number(0, 1, open_above=True), default=0.95, help="of muon (default 0.95)"
+    )
     ap.add_argument(
         "--eval-interval", type=whole(1), default=250, help="steps between evaluations (default 250)"
     )

@@ -81,6 +81,7 @@ def train(
     final_fraction: float = 0.1,
     weight_decay: float = 0.1,
     betas: tuple[float, float] = (0.9, 0.99),
+    momentum: float = 0.95,
     clip: float = 1.0,
     accumulation: int = 1,
     optimizer: str = "adamw",
@@ -103,6 +104,7 @@ def train(
     train_ids, val_ids: (N,) integers on any device, or token files. Each step draws `accumulation` batches of
     (batch_size, block_size), clips the gradient's norm at `clip` (0 = never) and follows a schedule: `warmup` steps
     up to learning_rate (None: a twentieth of the steps), then a cosine down to final_fraction of it.
+    optimizer, momentum: "adamw", or "muon", which alone has this momentum; a long training bears a longer memory.
     short_first: share of the steps, from the first on, with shorter windows and more of them: a quarter of the length,
     then half of it. The same tokens in less time, and sooner learnt (Li et al. 2021, arXiv 2108.06084).
     starts: (M,) positions in train_ids where documents begin; the share from_starts of the full-length windows begins
@@ -126,6 +128,8 @@ def train(
     )  # fmt: skip
     if not (learning_rate > 0 and math.isfinite(learning_rate)):
         raise ValueError(f"learning_rate={learning_rate}, but it is a positive number such as 0.003")
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum={momentum}, but it is at least 0 and below 1, such as 0.95")
     size, device = block_size_of(model, block_size), device_of(model)
     check_sizes(train_ids, val_ids, size, batch_size)
     warmup = min(100, steps // 20) if warmup is None else warmup
@@ -140,7 +144,7 @@ def train(
     step_model = model if dtype == "float32" else Autocast(model, dtype)
     step_model = compile_or_note(step_model, say.line) if compile else step_model
     step_model = distributed.averaging(step_model, device)
-    optimizers = make_optimizers(model, optimizer, learning_rate, weight_decay, betas)
+    optimizers = make_optimizers(model, optimizer, learning_rate, weight_decay, betas, momentum)
     generator = torch.Generator().manual_seed(seed)
     result, first = TrainingResult(), 0
     torch.manual_seed(seed + distributed.rank())  # for dropout

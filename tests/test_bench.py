@@ -13,7 +13,7 @@ def quick(monkeypatch):
 
     def climb(*ids, **options):
         sizes = {"block_size": 16, "n_layer": 1, "n_head": 2, "n_embd": 16}
-        return real(*ids, **options, sizes=sizes, batch_size=2, rungs=(0, 9))
+        return real(*ids, **options, sizes=sizes, batch_size=2, rungs=(0, 10))
 
     real = ladder.climb
     monkeypatch.setattr(ladder, "climb", climb)
@@ -24,7 +24,7 @@ def test_the_ladder_is_kept_with_machine_date_and_command(quick, tmp_path, capsy
     words = ["--text", "tales", "--only", "ladder", "--seeds", "2", "--steps", "2", "--device", "cpu"]
     assert bench.main([*words, "--out", str(out), "--json"]) == 0
     kept = json.loads(out.read_text(encoding="utf-8"))
-    assert [rung["name"] for rung in kept["ladder"]] == [ladder.RUNGS[0].name, ladder.RUNGS[9].name]
+    assert [rung["name"] for rung in kept["ladder"]] == [ladder.RUNGS[0].name, ladder.RUNGS[10].name]
     assert kept["command"].startswith("python -m helpers.bench --text tales") and "cpu" in kept["machine"]
     assert len(kept["date"]) == 10 and kept["torch"]
     printed = capsys.readouterr().out.splitlines()

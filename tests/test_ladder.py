@@ -22,7 +22,8 @@ def test_each_rung_is_one_change_more():
         before = model, training
     model, training = ladder.settings_of(len(ladder.RUNGS) - 1)
     assert model == {
-        "bias": False, "tie_weights": True, "rope": True, "rms_norm": True, "qk_norm": True, "mlp": "relu2", "zero_init": True
+        "bias": False, "tie_weights": True, "rope": True, "rms_norm": True, "qk_norm": True, "short_conv": True,
+        "mlp": "relu2", "zero_init": True
     }  # fmt: skip
     assert training["optimizer"] == "muon"
 
@@ -62,15 +63,7 @@ def test_the_heads_of_the_first_rung_compute_what_those_of_the_second_do():
 def test_every_rung_trains_and_is_measured():
     told = []
     results = ladder.climb(
-        IDS,
-        IDS[:100],
-        9,
-        seeds=(1, 2),
-        sizes=SIZES,
-        batch_size=2,
-        steps=3,
-        rungs=range(len(ladder.RUNGS)),
-        tell=told.append,
+        IDS, IDS[:100], 9, seeds=(1, 2), sizes=SIZES, batch_size=2, steps=3, tell=told.append
     )
     assert [result["name"] for result in results] == [rung.name for rung in ladder.RUNGS]
     for result in results:
@@ -78,26 +71,51 @@ def test_every_rung_trains_and_is_measured():
         for run in result["tokens"] + result["time"]:
             assert 1.5 < run["loss"] < 3 and run["seconds"] > 0 and run["parameters"] == result["parameters"]
         assert all(run["steps"] == 3 for run in result["tokens"])
-    assert len(told) == len(results)
+        middle, low, high = result["pace"]
+        assert 0 < low <= middle <= high
+    assert len(told) == 2 * len(results)
 
 
 def test_equal_time_is_that_of_the_first_rung(monkeypatch):
-    """A rung that is twice as fast takes twice as many steps."""
-    pace = {0: 0.2, 1: 0.1, 2: 0.3}
+    """A rung whose step takes half as long takes twice as many; the time of a run itself does not matter."""
+    pace = {0: [0.2, 0.1, 0.3], 1: [0.1, 0.1, 0.1], 2: [0.3, 0.2, 0.3]}
     asked = []
 
     def run(rung, *_, seed, steps, **__):
         asked.append((rung, steps))
-        return {"seed": seed, "steps": steps, "seconds": steps * pace[rung], "loss": 2.0, "parameters": 5}
+        return {"seed": seed, "steps": steps, "seconds": 99.0, "loss": 2.0, "parameters": 5}
 
     monkeypatch.setattr(ladder, "run_rung", run)
+    monkeypatch.setattr(ladder, "measure_pace", lambda *_, **__: pace)
     ladder.climb(IDS, IDS, 9, seeds=(1,), steps=30, rungs=(0, 1, 2), tell=lambda line: None)
     assert asked == [(0, 30), (1, 30), (1, 60), (2, 30), (2, 20)]
 
 
+def test_the_pace_is_measured_in_turns_after_a_round_to_warm_up(monkeypatch):
+    """Each rung once, then each again: a minute in which the machine is busy does not fall on one rung alone."""
+    order = []
+
+    def make(rung, *_):
+        order.append(rung)
+        return torch.nn.Linear(1, 1)
+
+    class Result:
+        seconds = 0.0
+
+    def step(*_, steps, **__):
+        Result.seconds = steps * (100.0 if len(order) <= 2 else 0.01 * len(order))
+        return Result
+
+    monkeypatch.setattr(ladder, "make_model", make)
+    monkeypatch.setattr(ladder, "train", step)
+    pace = ladder.measure_pace(IDS, IDS, 9, (4, 7), sizes=SIZES, batch_size=2, rounds=3)
+    assert order == [4, 7] * 4
+    assert pace == {4: [0.05, 0.03, 0.07], 7: [0.06, 0.04, 0.08]}
+
+
 def test_the_same_seed_gives_the_same_loss():
     runs = [
-        ladder.run_rung(9, IDS, IDS[:80], 9, seed=3, sizes=SIZES, batch_size=2, steps=3)["loss"]
+        ladder.run_rung(10, IDS, IDS[:80], 9, seed=3, sizes=SIZES, batch_size=2, steps=3)["loss"]
         for _ in (1, 2)
     ]
     assert runs[0] == runs[1]

@@ -4,13 +4,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from helpers import checkpoints, train
+from helpers import checkpoints, train, training
 from helpers.gpt import GPTConfig, GPTLanguageModel
-from helpers.modern import MLPS, Attention, FeedForward, ModernConfig, ModernGPT, rotate, rotation
+from helpers.modern import MLPS, Attention, FeedForward, ModernConfig, ModernGPT, look_back, rotate, rotation
 from helpers.sampling import complete
+from helpers.steps import make_optimizers
 
 SIZES = {"vocab_size": 11, "block_size": 12, "n_layer": 2, "n_head": 2, "n_embd": 16}
-OFF = {"bias": True, "rope": False, "rms_norm": False, "qk_norm": False, "mlp": "relu", "zero_init": False}
+OFF = {
+    "bias": True, "rope": False, "rms_norm": False, "qk_norm": False, "short_conv": False, "mlp": "relu", "zero_init": False
+}  # fmt: skip
 NAMES = {"norm1": "ln1", "norm2": "ln2", "norm_f": "ln_f", "ffwd.up": "ffwd.net.0", "ffwd.proj": "ffwd.net.2"}
 
 
@@ -18,7 +21,7 @@ def modern(**changes) -> ModernGPT:
     torch.manual_seed(0)
     model = ModernGPT(ModernConfig(**(SIZES | changes)))
     for name, p in model.named_parameters():  # what is 0 at first would hide faults
-        if name.endswith("proj.weight"):
+        if name.endswith(("proj.weight", "earlier")):
             torch.nn.init.normal_(p, std=0.3)
     return model
 
@@ -83,7 +86,7 @@ def test_a_turn_keeps_the_length_and_position_0_is_not_turned():
 
 def test_without_positions_at_all_the_order_of_earlier_tokens_would_not_matter_and_with_rope_it_does():
     for rope, same in ((True, False), (False, True)):
-        model = modern(rope=rope, n_layer=1)
+        model = modern(rope=rope, short_conv=False, n_layer=1)
         if not rope:
             torch.nn.init.zeros_(model.position_embedding_table.weight)
         x = torch.tensor([[7, 3, 1, 5]])
@@ -95,9 +98,15 @@ def test_attention_equals_the_sum_written_out():
     torch.manual_seed(1)
     config = ModernConfig(**SIZES)
     attention = Attention(config)
+    torch.nn.init.normal_(attention.earlier)
     x, T = torch.randn(2, 7, 16), 7
     cos, sin = rotation(torch.arange(T), 8)
-    query, key, value = attention.qkv(x).view(2, T, 3, 2, 8).permute(2, 0, 3, 1, 4)
+    query, *pair = (part.clone() for part in attention.qkv(x).detach().split(16, dim=-1))
+    for kind, part in enumerate(pair):
+        one, two = attention.earlier[:, 0].view(2, 2, 16)[:, kind]
+        for t in reversed(range(T)):  # the last first, so that each finds the others as they were
+            part[:, t] += sum(w * part[:, t - lag] for lag, w in ((1, one), (2, two)) if t >= lag)
+    query, key, value = (part.view(2, T, 2, 8).transpose(1, 2) for part in (query, *pair))
     query, key = (
         t / (t.square().mean(-1, keepdim=True) + torch.finfo(t.dtype).eps).sqrt() for t in (query, key)
     )
@@ -105,6 +114,14 @@ def test_attention_equals_the_sum_written_out():
     weights = scores.masked_fill(torch.ones(T, T).triu(1).bool(), float("-inf")).softmax(-1)
     want = attention.proj((weights @ value).transpose(1, 2).reshape(2, T, 16))
     assert torch.allclose(attention(x, cos, sin), want, atol=1e-5)
+
+
+def test_looking_back_is_a_depthwise_convolution_that_sees_no_future():
+    x, weights = torch.randn(2, 6, 5), torch.randn(2, 1, 5)
+    kernel = torch.stack([weights[1, 0], weights[0, 0], torch.ones(5)], dim=-1)[:, None]  # (C, 1, 3)
+    want = F.conv1d(F.pad(x.mT, (2, 0)), kernel, groups=5).mT
+    assert torch.allclose(look_back(x, weights), want, atol=1e-5)
+    assert torch.equal(look_back(x[:, :1], weights), x[:, :1])  # shorter than the look back
 
 
 def test_normalized_queries_and_keys_bound_the_scores():
@@ -144,7 +161,14 @@ def test_blocks_add_nothing_at_first_so_the_first_loss_is_that_of_knowing_nothin
 
 
 def test_changing_a_future_token_leaves_earlier_logits_unchanged():
-    for changes in ({}, {"rope": False}, {"mlp": "swiglu"}, {"qk_norm": False}, {"rms_norm": False}):
+    for changes in (
+        {},
+        {"rope": False},
+        {"mlp": "swiglu"},
+        {"qk_norm": False},
+        {"rms_norm": False},
+        {"short_conv": False},
+    ):
         model, x = modern(**changes), ids()
         for place in range(1, x.shape[1]):
             other = x.clone()
@@ -209,3 +233,14 @@ def test_the_training_command_makes_one_keeps_it_and_it_comes_back_and_writes(tm
     assert train.main([*again, "--out", str(tmp_path / "m.pt"), "--resume"]) == 0
     assert train.main([*again, "--out", str(tmp_path / "m.pt"), "--resume", "--model", "classic"]) == 1
     assert "model: kept 'modern', asked 'classic'" in capsys.readouterr().err
+
+
+def test_the_momentum_of_muon_is_that_of_the_settings_and_a_wrong_one_is_refused():
+    model = modern()
+    optimizers = make_optimizers(model, "muon", 1e-3, 0.1, (0.9, 0.99), momentum=0.7)
+    assert optimizers[1].param_groups[0]["momentum"] == 0.7
+    of_muon = {p for group in optimizers[1].param_groups for p in group["params"]}
+    assert model.blocks[0].sa.qkv.weight in of_muon and model.blocks[0].sa.earlier not in of_muon
+    for wrong in (1.0, -0.1, float("nan")):
+        with pytest.raises(ValueError, match=f"momentum={wrong}, but"):
+            training.train(model, ids()[0], ids()[0], steps=1, momentum=wrong)

@@ -145,6 +145,7 @@ ON_THE_CPU = {  # where a tensor belongs on the CPU, or is moved at once; each w
     ("helpers/batches.py", "get_batch"): "window starts are drawn by a CPU generator",
     ("helpers/device.py", "_one_step"): "made on the CPU, then moved, so that both devices start alike",
     ("helpers/gpt.py", "__init__"): "the mask is a buffer: it moves with the model",
+    ("helpers/modern.py", "__init__"): "a parameter: it moves with the model",
 }
 
 
