@@ -9,6 +9,7 @@ a machine that is busy for a while slows all of them. Introduced by notebook 16;
 runs it.
 """
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,9 @@ CLASSIC = {
     "zero_init": False,
 }
 PLAIN = {"learning_rate": 1e-3, "final_fraction": 1.0, "warmup": 0, "optimizer": "adamw"}
+
+
+TOO_SLOW = 3.0
 
 
 @dataclass(frozen=True)
@@ -121,18 +125,25 @@ def measure_pace(
     steps: int = 30,
     device: torch.device | str = "cpu",
 ) -> dict[int, list[float]]:
-    """Seconds of one training step on each rung: [median, lowest, highest] of `rounds` short runs, rung after rung."""
+    """Seconds of one training step on each rung: [median, lowest, highest] of `rounds` short runs, rung after rung.
+
+    A run has `steps` steps, fewer where that would take longer than 3 seconds.
+    """
     found: dict[int, list[float]] = {rung: [] for rung in rungs}
+    lengths = dict.fromkeys(rungs, steps)
     for turn in range(rounds + 1):
         for rung in rungs:
+            steps = lengths[rung]
             torch.manual_seed(turn)
             model = make_model(rung, vocab_size, sizes).to(device)
             result = train(
                 model, train_ids, val_ids, steps=steps, batch_size=batch_size, eval_interval=steps, eval_batches=1,
                 progress=False, **settings_of(rung)[1],
             )  # fmt: skip
-            if turn:  # the first round warms up
+            if turn:
                 found[rung].append(result.seconds / steps)
+            else:  # the first round warms up
+                lengths[rung] = min(steps, max(2, round(3 * steps / result.seconds)))
     return {
         rung: [round(value, 5) for value in (statistics.median(paces), min(paces), max(paces))]
         for rung, paces in found.items()
@@ -157,7 +168,8 @@ def climb(
     Equal tokens: `steps` steps for each. Equal time: that in which the first rung takes `steps` steps; how many fit
     into it on another rung is reckoned from the pace of both, so each schedule ends where the run does.
     Returns a dict for each rung: name, parameters, pace (seconds of a step: median, lowest, highest), tokens (runs at
-    equal tokens), time (runs at equal time).
+    equal tokens), time (runs at equal time). A rung whose step takes over TOO_SLOW times as long as that of the rung before
+    is not trained: both are empty.
     """
     sizes = sizes or {"block_size": 64, "n_layer": 4, "n_head": 4, "n_embd": 128}
     rungs = range(len(RUNGS)) if rungs is None else rungs
@@ -168,14 +180,23 @@ def climb(
         middle, low, high = (1000 * seconds for seconds in pace[rung])
         tell(f"{RUNGS[rung].name:42} {middle:.1f} ms a step ({low:.1f} to {high:.1f})")
     budget = steps * pace[rungs[0]][0]
-    results = []
+    results, before = [], math.inf
     for rung in rungs:
+        name, slow = RUNGS[rung].name, pace[rung][0] > TOO_SLOW * before
+        before = pace[rung][0]
+        if slow:
+            parameters = sum(p.numel() for p in make_model(rung, vocab_size, sizes).parameters())
+            results.append(
+                {"name": name, "parameters": parameters, "pace": pace[rung], "tokens": [], "time": []}
+            )
+            tell(f"{name:42} not trained: each step takes over {TOO_SLOW:g} times as long as one rung before")
+            continue
         runs = [run_rung(rung, *texts, seed=seed, steps=steps, **common) for seed in seeds]
         fitting = max(1, round(budget / pace[rung][0]))
         timed = runs
         if fitting != steps:
             timed = [run_rung(rung, *texts, seed=seed, steps=fitting, **common) for seed in seeds]
-        name, parameters = RUNGS[rung].name, runs[0]["parameters"]
+        parameters = runs[0]["parameters"]
         results.append(
             {"name": name, "parameters": parameters, "pace": pace[rung], "tokens": runs, "time": timed}
         )

@@ -60,8 +60,9 @@ def test_the_heads_of_the_first_rung_compute_what_those_of_the_second_do():
         assert torch.allclose(got, want, atol=1e-5)
 
 
-def test_every_rung_trains_and_is_measured():
+def test_every_rung_trains_and_is_measured(monkeypatch):
     told = []
+    monkeypatch.setattr(ladder, "TOO_SLOW", 1e9)
     results = ladder.climb(
         IDS, IDS[:100], 9, seeds=(1, 2), sizes=SIZES, batch_size=2, steps=3, tell=told.append
     )
@@ -89,6 +90,22 @@ def test_equal_time_is_that_of_the_first_rung(monkeypatch):
     monkeypatch.setattr(ladder, "measure_pace", lambda *_, **__: pace)
     ladder.climb(IDS, IDS, 9, seeds=(1,), steps=30, rungs=(0, 1, 2), tell=lambda line: None)
     assert asked == [(0, 30), (1, 30), (1, 60), (2, 30), (2, 20)]
+
+
+def test_a_rung_that_is_far_slower_is_not_trained_and_says_so(monkeypatch):
+    """bfloat16 on a processor that has no instructions for it, for instance."""
+    asked, told = [], []
+
+    def run(rung, *_, seed, steps, **__):
+        asked.append(rung)
+        return {"seed": seed, "steps": steps, "seconds": 1.0, "loss": 2.0, "parameters": 5}
+
+    monkeypatch.setattr(ladder, "run_rung", run)
+    monkeypatch.setattr(ladder, "measure_pace", lambda *_, **__: {0: [0.1] * 3, 1: [0.29] * 3, 2: [0.9] * 3})
+    results = ladder.climb(IDS, IDS, 9, seeds=(1,), steps=30, rungs=(0, 1, 2), tell=told.append)
+    assert asked == [0, 1, 1]
+    assert results[2]["tokens"] == results[2]["time"] == [] and results[2]["parameters"] > 5
+    assert "not trained" in told[-1] and "over 3 times" in told[-1]
 
 
 def test_the_pace_is_measured_in_turns_after_a_round_to_warm_up(monkeypatch):
