@@ -2,6 +2,7 @@
 
     python -m helpers.bench                                   # every part
     python -m helpers.bench --only ladder --out ladder.json   # from the classic GPT to a modern one, change by change
+    python -m helpers.bench --only scaling                    # models of several sizes on tales of several lengths
 
 Nothing else should run meanwhile. No test depends on a time measured here.
 """
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from helpers import ladder
+from helpers import ladder, scaling
 from helpers.arguments import whole
 from helpers.batches import split
 from helpers.books import load_text
@@ -36,6 +37,13 @@ def make_parser() -> argparse.ArgumentParser:
     ap.add_argument("--only", choices=sorted(PARTS), help="this part alone")
     ap.add_argument("--seeds", type=whole(1), default=len(SEEDS), help="runs of each training (default 3)")
     ap.add_argument("--steps", type=whole(1), default=600, help="training steps on each rung (default 600)")
+    ap.add_argument(
+        "--workers",
+        type=whole(1),
+        default=1,
+        help="trainings of the ladder at once, each on one thread (default 1, on all threads); their times are measured "
+        "before and apart",
+    )
     ap.add_argument("--device", help="cpu, cuda, cuda:1 or mps (default: the best that is there)")
     ap.add_argument(
         "--out", type=Path, help="keep the results in this JSON file, with machine, date and command"
@@ -53,11 +61,16 @@ def measure_ladder(args: argparse.Namespace) -> list[dict]:
           f"{args.seeds} runs", flush=True)  # fmt: skip
     return ladder.climb(
         train_ids, val_ids, tokenizer.vocab_size, seeds=range(1, args.seeds + 1), steps=args.steps,
-        device=pick_device(args.device), tell=lambda line: print(line, flush=True),
+        device=pick_device(args.device), workers=args.workers, tell=lambda line: print(line, flush=True),
     )  # fmt: skip
 
 
-PARTS = {"ladder": measure_ladder}
+def measure_scaling(args: argparse.Namespace) -> dict:
+    """The sizes and budgets of helpers/scaling.py, always on tales, and the law that fits them."""
+    return scaling.study(pick_device(args.device), tell=lambda line: print(line, flush=True))
+
+
+PARTS = {"ladder": measure_ladder, "scaling": measure_scaling}
 
 
 def main(argv: list[str] | None = None) -> int:

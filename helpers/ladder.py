@@ -11,8 +11,12 @@ runs it.
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context
 
 import torch
 from torch import nn
@@ -161,12 +165,15 @@ def climb(
     steps: int = 600,
     rungs: Sequence[int] | None = None,
     device: torch.device | str = "cpu",
+    workers: int = 1,
     tell: Callable[[str], object] = print,
 ) -> list[dict]:
     """Measure rungs (None: all), each at equal tokens and at equal time.
 
     Equal tokens: `steps` steps for each. Equal time: that in which the first rung takes `steps` steps; how many fit
     into it on another rung is reckoned from the pace of both, so each schedule ends where the run does.
+    workers: how many trainings at once. With more than one each has one thread, and its own `seconds` say nothing; the
+    pace is measured before, one after the other and with all threads.
     Returns a dict for each rung: name, parameters, pace (seconds of a step: median, lowest, highest), tokens (runs at
     equal tokens), time (runs at equal time). A rung whose step takes over TOO_SLOW times as long as that of the rung before
     is not trained: both are empty.
@@ -181,28 +188,48 @@ def climb(
         tell(f"{RUNGS[rung].name:42} {middle:.1f} ms a step ({low:.1f} to {high:.1f})")
     budget = steps * pace[rungs[0]][0]
     results, before = [], math.inf
-    for rung in rungs:
-        name, slow = RUNGS[rung].name, pace[rung][0] > TOO_SLOW * before
-        before = pace[rung][0]
-        if slow:
-            parameters = sum(p.numel() for p in make_model(rung, vocab_size, sizes).parameters())
-            results.append(
-                {"name": name, "parameters": parameters, "pace": pace[rung], "tokens": [], "time": []}
+    with _pool(workers) as run:
+        for rung in rungs:
+            name, slow = RUNGS[rung].name, pace[rung][0] > TOO_SLOW * before
+            before = pace[rung][0]
+            if slow:
+                parameters = sum(p.numel() for p in make_model(rung, vocab_size, sizes).parameters())
+                results.append(
+                    {"name": name, "parameters": parameters, "pace": pace[rung], "tokens": [], "time": []}
+                )
+                tell(
+                    f"{name:42} not trained: each step takes over {TOO_SLOW:g} times as long as one rung before"
+                )
+                continue
+            fitting = max(1, round(budget / pace[rung][0]))
+            wanted = [steps] if fitting == steps else [steps, fitting]
+            done = run(
+                [
+                    partial(run_rung, rung, *texts, seed=seed, steps=length, **common)
+                    for length in wanted
+                    for seed in seeds
+                ]
             )
-            tell(f"{name:42} not trained: each step takes over {TOO_SLOW:g} times as long as one rung before")
-            continue
-        runs = [run_rung(rung, *texts, seed=seed, steps=steps, **common) for seed in seeds]
-        fitting = max(1, round(budget / pace[rung][0]))
-        timed = runs
-        if fitting != steps:
-            timed = [run_rung(rung, *texts, seed=seed, steps=fitting, **common) for seed in seeds]
-        parameters = runs[0]["parameters"]
-        results.append(
-            {"name": name, "parameters": parameters, "pace": pace[rung], "tokens": runs, "time": timed}
-        )
-        tell(f"{name:42} {_spread(runs)} after {steps * batch_size * sizes['block_size']:,} tokens; "
-             f"{_spread(timed)} after {fitting} steps, which take {budget:.0f} s")  # fmt: skip
+            runs, timed = done[: len(seeds)], done[-len(seeds) :]
+            parameters = runs[0]["parameters"]
+            results.append(
+                {"name": name, "parameters": parameters, "pace": pace[rung], "tokens": runs, "time": timed}
+            )
+            tell(f"{name:42} {_spread(runs)} after {steps * batch_size * sizes['block_size']:,} tokens; "
+                 f"{_spread(timed)} after {fitting} steps, which take {budget:.0f} s")  # fmt: skip
     return results
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[Callable[[list[Callable[[], dict]]], list[dict]]]:
+    """A function that makes all calls of a list and returns their results in order: here, or in so many processes."""
+    if workers == 1:
+        yield lambda calls: [call() for call in calls]
+        return
+    with ProcessPoolExecutor(
+        workers, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        yield lambda calls: [future.result() for future in [pool.submit(call) for call in calls]]
 
 
 def _spread(runs: list[dict]) -> str:

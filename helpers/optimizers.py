@@ -147,7 +147,7 @@ class AdamW(Adam):
 
 
 def orthogonalize(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:
-    """Bring all singular values of each matrix near 1 (between about 0.7 and 1.2), by Newton-Schulz iteration.
+    """Bring all singular values of each matrix near 1 (most between 0.7 and 1.2), by Newton-Schulz iteration.
 
     matrices: (N, rows, columns), all at once. Returns the same shape.
     """

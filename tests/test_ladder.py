@@ -1,5 +1,6 @@
 """The speed ladder: each rung is one change more, measured at equal tokens and at equal time."""
 
+import pytest
 import torch
 
 from helpers import ladder
@@ -128,6 +129,19 @@ def test_the_pace_is_measured_in_turns_after_a_round_to_warm_up(monkeypatch):
     pace = ladder.measure_pace(IDS, IDS, 9, (4, 7), sizes=SIZES, batch_size=2, rounds=3)
     assert order == [4, 7] * 4
     assert pace == {4: [0.05, 0.03, 0.07], 7: [0.06, 0.04, 0.08]}
+
+
+def test_trainings_in_processes_of_their_own_give_the_same_losses():
+    def climb(workers):
+        results = ladder.climb(
+            IDS, IDS[:100], 9, seeds=(1, 2, 3), sizes=SIZES, batch_size=2, steps=2, rungs=(0, 10), workers=workers,
+            tell=lambda line: None,
+        )  # fmt: skip
+        return [[(run["seed"], run["loss"]) for run in result["tokens"]] for result in results]
+
+    for here, there in zip(climb(1), climb(2), strict=True):
+        assert [seed for seed, _ in here] == [seed for seed, _ in there] == [1, 2, 3]
+        assert [loss for _, loss in here] == pytest.approx([loss for _, loss in there], abs=2e-3)
 
 
 def test_the_same_seed_gives_the_same_loss():
