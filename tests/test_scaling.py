@@ -96,7 +96,7 @@ def test_each_size_is_trained_on_each_budget_of_new_tales():
     for p in points:
         assert 2.5 < p["loss"] < 4.5 and p["seconds"] > 0
         assert p["parameters"] == 12 * p["n_layer"] * p["n_embd"] ** 2 + p["n_embd"] * (
-            len(tales.ALPHABET) + 2 * p["n_layer"] + 1
+            len(tales.ALPHABET) + 6 * p["n_layer"] + 1
         )
     assert len(told) == 4 and points[1]["loss"] < points[0]["loss"]
 
