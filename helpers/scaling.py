@@ -24,7 +24,7 @@ from helpers.training import train, validation_loss
 
 # (n_layer, n_head, n_embd): about 40,000 to 800,000 parameters
 SIZES = ((2, 2, 40), (2, 2, 64), (3, 4, 80), (4, 4, 128))
-BUDGETS = (57_600, 115_200, 230_400, 460_800, 921_600)  # training characters
+BUDGETS = (115_200, 230_400, 460_800, 921_600)  # training characters
 BLOCK_SIZE, BATCH_SIZE = 64, 12
 AMPLE = 8  # the text is so many times as long as the budget: hardly a window comes twice
 VALIDATION_CHARACTERS = 100_000
