@@ -4,7 +4,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from browser import Lab
+from browser import IDLE, Lab
 from walls import ROOT, copy_of_the_course
 
 from helpers.lesson.course import COURSE
@@ -12,6 +12,7 @@ from helpers.lesson.course import COURSE
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 NOTEBOOKS = [each.path for each in COURSE if each.path.is_file()]
+TALK = "cell.querySelector('.course-chat').innerText"  # the element is made anew with each piece
 QUICK = [path for path in NOTEBOOKS if path.name < "05"]  # those that a browser runs whole, and 08 below
 
 
@@ -90,6 +91,62 @@ def test_the_attention_map_follows_its_check_box_and_its_sentence(lab):
             seen.append((picture.get_attribute("src"), text.inner_text()))
             assert output.bounding_box()["height"] == height, "the page jumps"
         assert len({src for src, _ in seen}) == len({words for _, words in seen}) == 4
+        assert page.errors() == []
+    assert lab.left == []
+
+
+def test_the_sliders_of_sampling_and_the_chat_answer(lab):
+    """Notebook 14 down to its sliders, and the chat: a line sent with Enter, one with the button, a command."""
+    lab.left.clear()
+    with lab.page() as page:
+        page.open("14_generation.ipynb")
+        cell = page.cell("draw_choice,")
+        cell.locator(".cm-content").click()
+        page.tab.click(".lm-MenuBar-item:has-text('Run')")
+        page.tab.click(".lm-Menu-item[data-command='notebook:run-all-above']")
+        cell.locator(".cm-content").click()
+        page.tab.keyboard.press("Control+Enter")
+        handles = cell.locator(".noUi-handle")
+        handles.first.wait_for()  # the stored page has a picture alone
+        page.tab.wait_for_function(IDLE)
+        output, picture = cell.locator(".jp-OutputArea").first, cell.locator("img").first
+        height = output.bounding_box()["height"]
+        seen = [(picture.get_attribute("src"), output.inner_text())]
+        # Temperature and top_p a step down, then top_k to 1: a step of it would cut off nothing that top_p has left.
+        for place, key in ((0, "ArrowLeft"), (2, "ArrowLeft"), (1, "Home")):
+            handles.nth(place).focus()
+            page.tab.keyboard.press(key)
+            page.tab.wait_for_function(
+                "([img, before]) => img.src !== before && img.complete",
+                arg=[picture.element_handle(), seen[-1][0]],
+            )
+            page.tab.wait_for_timeout(300)
+            seen.append((picture.get_attribute("src"), output.inner_text()))
+            assert output.bounding_box()["height"] == height, "the page jumps"
+        assert len({src for src, _ in seen}) == len({words for _, words in seen}) == 4
+
+        cell = page.cell("chat_box(chat")
+        cell.locator(".cm-content").click()
+        page.tab.keyboard.press("Control+Enter")
+        field, said = cell.locator("input[type=text]").first, cell.locator(".course-chat").first
+        field.wait_for()
+        page.tab.wait_for_function(IDLE)
+        height = said.bounding_box()["height"]
+        for line, send in (
+            ("The mill ", lambda: field.press("Enter")),
+            ("The road ", cell.locator("button").first.click),
+        ):
+            field.fill(line)
+            send()
+            page.tab.wait_for_function(
+                f"([cell, line]) => ({TALK}.split('> ' + line)[1] || '').trim().length > 10",
+                arg=[cell.element_handle(), line.strip()],
+            )
+            page.tab.wait_for_function(IDLE)
+            assert field.input_value() == "" and said.bounding_box()["height"] == height
+        field.fill("/reset")
+        field.press("Enter")
+        page.tab.wait_for_function(f"([cell]) => !{TALK}.includes('The mill')", arg=[cell.element_handle()])
         assert page.errors() == []
     assert lab.left == []
 

@@ -297,6 +297,7 @@ def test_every_command_of_the_readme_exists():
         "helpers.train",
         "helpers.openwebtext",
         "helpers.generate",
+        "helpers.finetuning",
         "helpers.chat",
         "helpers.bench",
     }

@@ -238,9 +238,34 @@ COURSE = [
             "The gradient of a batch is the mean over equal parts, so several processes can train one model; rank 0 alone writes.",
         ),
     ),
-    Notebook("14", "generation", "Generation", "temperature, top-k, top-p, key/value cache, chat", 60, 45),
-    Notebook("15", "finetuning", "Fine-tuning", "instructions, loss masking, LoRA, forgetting", 75, 105),
-    Notebook("16", "beyond", "Beyond", "modern parts one at a time, scaling laws in miniature, outlook", 75, 150),
+    Notebook(
+        "14", "generation", "Generation",
+        "prompts that break it, top-k and top-p by hand, a key/value cache, streaming, a meter for copied text, a chat", 110, 45,
+        (
+            "A prompt is made fit, the text is cropped at every step, and temperature, top-k and top-p stand before the draw.",
+            "A causal model never changes its mind about the past: keys and values are kept, and the text stays the same.",
+            "Past the context a cache must recompute or stride; and what is copied is measured against fresh text.",
+        ),
+    ),
+    Notebook(
+        "15", "finetuning", "Fine-tuning",
+        "questions and answers, a mask for the loss, forgetting and a remedy, LoRA by hand, your own text", 100, 105,
+        (
+            "Fine-tuning is the same loop from finished weights; targets of -100 make the loss ask for the answers alone.",
+            "Measure exact match on unseen examples and the loss on the old text; old data mixed in keeps most of what it could.",
+            "LoRA trains two thin tables beside frozen weights, begins as the model it was, and can be merged into them.",
+        ),
+    ),
+    Notebook(
+        "16", "beyond", "Beyond",
+        "today's parts one at a time (RoPE, QK norm, zero init, Muon), a speed ladder, scaling laws in miniature, where to go on",
+        110, 150,
+        (
+            "RoPE turns queries and keys by their position, so a score depends on the distance only; normalized ones have a lid.",
+            "Muon gives every direction of a matrix's update about the same weight, by matrix products alone.",
+            "A change counts when all its seeds lie below those before; a few small runs tell which size your hours are worth.",
+        ),
+    ),
 ]  # fmt: skip
 
 
