@@ -385,6 +385,7 @@ def test_the_number_options_are_those_of_the_issue():
 
 ZERO_MEANS_SOMETHING = {
     "--dropout",
+    "--momentum",
     "--temperature",
     "--seed",
     "--short-first",
