@@ -42,3 +42,15 @@ def number(
         return value
 
     return parse
+
+
+def add_sampling_options(ap: argparse.ArgumentParser) -> None:
+    """The options of every command that writes: --temperature, --top-k, --top-p and --seed."""
+    ap.add_argument(
+        "--temperature", type=number(0), default=0.8, help="0 = always the likeliest (default 0.8)"
+    )
+    ap.add_argument("--top-k", type=whole(1), help="only the k likeliest tokens")
+    ap.add_argument(
+        "--top-p", type=number(0, 1, open_below=True), help="only the likeliest that make up this probability"
+    )
+    ap.add_argument("--seed", type=whole(0, 2**63 - 1), help="for a text that can be repeated")

@@ -16,7 +16,7 @@ from pathlib import Path
 from torch import nn
 
 from helpers import checkpoints
-from helpers.arguments import number, whole
+from helpers.arguments import add_sampling_options, number, whole
 from helpers.device import pick_device
 from helpers.sampling import check_sampling, stream
 from helpers.stopping import StopAfterStep
@@ -237,14 +237,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--checkpoint", type=Path, help="a file of `save` (default: data/my_gpt.pt, else the shipped model)"
     )
     ap.add_argument("--max-new", type=whole(1), default=200, help="tokens in a reply at most (default 200)")
-    ap.add_argument(
-        "--temperature", type=number(0), default=0.8, help="0 = always the likeliest (default 0.8)"
-    )
-    ap.add_argument("--top-k", type=whole(1), help="only the k likeliest tokens")
-    ap.add_argument(
-        "--top-p", type=number(0, 1, open_below=True), help="only the likeliest that make up this probability"
-    )
-    ap.add_argument("--seed", type=whole(0, 2**63 - 1), help="for replies that can be repeated")
+    add_sampling_options(ap)
     ap.add_argument("--device", help="cpu, cuda, cuda:1 or mps (default: the best that is there)")
     return ap
 

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 from helpers import checkpoints
+from helpers.arguments import add_sampling_options, whole
 from helpers.device import pick_device
 from helpers.sampling import stream
-from helpers.train import number, whole
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -29,14 +29,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     ap.add_argument("--prompt", default="", help="how the text begins (default: a new line)")
     ap.add_argument("--max-new", type=whole(1), default=300, help="characters to write (default 300)")
-    ap.add_argument(
-        "--temperature", type=number(0), default=0.8, help="0 = always the likeliest (default 0.8)"
-    )
-    ap.add_argument("--top-k", type=whole(1), help="only the k likeliest characters")
-    ap.add_argument(
-        "--top-p", type=number(0, 1, open_below=True), help="only the likeliest that make up this probability"
-    )
-    ap.add_argument("--seed", type=whole(0, 2**63 - 1), help="for a sample that can be repeated")
+    add_sampling_options(ap)
     ap.add_argument(
         "--stop", action="append", default=[], metavar="TEXT",
         help=r"end before this text; \n is a line end; can be given several times",
