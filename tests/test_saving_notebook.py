@@ -225,11 +225,11 @@ def test_the_prediction_of_the_activations_is_exact_to_the_byte(space):
 
 def test_a_training_holds_sixteen_bytes_for_each_parameter(space):
     exec(cell("def predicted_activations").split("\n\n\nprint(")[0], space)
-    run("def first_step", space)
-    built, backward, step = space["moments"]
-    assert (
-        space["weight_bytes"] < backward < step < 8 * space["weight_bytes"]
-    )  # the rest is noise of the process
+    for _ in range(2):  # the second run finds the room that the first one has left
+        run("def first_step", space)
+        shares = [moment / space["weight_bytes"] for moment in space["moments"]]
+        if sys.platform == "linux":  # elsewhere a process keeps what became free
+            assert 0.8 < shares[0] < 1.4 and 1.8 < shares[1] < 2.8 and 3.6 < shares[2] < 5.2, shares
     count = answer_from(TRAINING_BYTES.solution, "training_bytes", space)
     model = GPTLanguageModel(GPTConfig(9, 4, 1, 1, 8))
     optimizer = torch.optim.AdamW(model.parameters())
@@ -237,7 +237,7 @@ def test_a_training_holds_sixteen_bytes_for_each_parameter(space):
     optimizer.step()
     states = [t for s in optimizer.state.values() for name, t in s.items() if name.startswith("exp_avg")]
     held = sum(t.nbytes for t in [*model.parameters(), *(p.grad for p in model.parameters()), *states])
-    assert count(model) == held and built > 0
+    assert count(model) == held
 
 
 def test_the_slider_draws_every_corner(space):
