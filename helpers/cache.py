@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from helpers.gpt import Block, GPTLanguageModel, MultiHeadAttention
+from helpers.gpt import Block, FeedForward, GPTLanguageModel, MultiHeadAttention
 
 
 class KeyValueCache:
@@ -114,4 +114,80 @@ def can_cache(model: nn.Module) -> bool:
         passed_by += [block, block.sa, block.sa.dropout]
     return not any(
         part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part) for part in passed_by
+    )
+
+
+class Step:
+    """`forward_cached` for one new token of each text, in about half the time for a small model.
+
+    There a call of a module costs as much as its arithmetic. So the weights are taken out of the modules once, and all that
+    is left is the arithmetic itself, without any record for a gradient. For a model for which `can_step` is true.
+    """
+
+    def __init__(self, model: GPTLanguageModel):
+        def numbers(part: nn.Module) -> tuple[torch.Tensor, torch.Tensor | None]:
+            return part.weight, part.bias
+
+        self.n_head, self.n_embd = model.config.n_head, model.config.n_embd
+        self.tokens, self.positions = (
+            model.token_embedding_table.weight,
+            model.position_embedding_table.weight,
+        )
+        self.blocks = [
+            (*map(numbers, (block.ln1, block.sa.qkv, block.sa.proj, block.ln2, block.ffwd.net[0], block.ffwd.net[2])),
+             block.ffwd.net[1].forward)
+            for block in model.blocks
+        ]  # fmt: skip
+        self.ln_f, self.lm_head = numbers(model.ln_f), numbers(model.lm_head)
+
+    def __call__(self, ids: torch.Tensor, cache: KeyValueCache) -> torch.Tensor:
+        """ids: (B, 1) int64, the token that follows those in the cache, which has at least one. Returns logits (B, V)."""
+        with torch.inference_mode():
+            logits = self._logits(ids, cache)  # (B, V)
+        return logits.clone()  # an ordinary tensor again
+
+    def _logits(self, ids: torch.Tensor, cache: KeyValueCache) -> torch.Tensor:
+        B, at, shape = len(ids), cache.length, (self.n_embd,)
+        cache.check(B, 1)
+        x = F.embedding(ids[:, 0], self.tokens) + self.positions[at]  # (B, C)
+        for (ln1, qkv, proj, ln2, up, down, bend), (keys, values) in zip(
+            self.blocks, cache.kept.values(), strict=True
+        ):
+            new = F.linear(torch.layer_norm(x, shape, *ln1), *qkv)  # (B, 3C)
+            query, key, value = new.view(B, 3, self.n_head, -1).unbind(1)  # (B, n_head, head_size) each
+            keys.select(2, at).copy_(key)
+            values.select(2, at).copy_(value)
+            mixed = F.scaled_dot_product_attention(
+                query.unsqueeze(2), keys.narrow(2, 0, at + 1), values.narrow(2, 0, at + 1)
+            )  # (B, n_head, 1, head_size)
+            x = x + F.linear(mixed.view(B, self.n_embd), *proj)  # (B, C)
+            wide = F.linear(torch.layer_norm(x, shape, *ln2), *up)  # (B, 4C)
+            x = x + F.linear(bend(wide), *down)  # (B, C)
+        cache.length += 1
+        return F.linear(torch.layer_norm(x, shape, *self.ln_f), *self.lm_head)  # (B, V)
+
+
+def can_step(model: nn.Module) -> bool:
+    """Whether `Step` does for this model what `forward_cached` does: every part is one of PyTorch's own, and no hook waits."""
+    if not can_cache(model):
+        return False
+    plain = nn.Linear, nn.LayerNorm, nn.Embedding, nn.ReLU, nn.GELU, FeedForward, nn.Sequential
+    parts = [model.token_embedding_table, model.position_embedding_table, model.ln_f, model.lm_head]
+    for block in model.blocks:
+        up, bend, down, _ = block.ffwd.net
+        parts += [
+            block.ln1,
+            block.ln2,
+            block.sa.qkv,
+            block.sa.proj,
+            block.ffwd,
+            block.ffwd.net,
+            up,
+            bend,
+            down,
+        ]
+    return all(
+        type(part) in plain
+        and not (part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part))
+        for part in parts
     )

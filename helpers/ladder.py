@@ -108,6 +108,8 @@ def run_rung(
         progress=False, **training,
     )  # fmt: skip
     synchronize(torch.device(device))
+    if result.stopped:  # by Ctrl-C, or by a loss that is not finite: half a run would be a wrong result
+        raise RuntimeError(f"a run was not finished: {result.stopped}")
     return {
         "seed": seed,
         "steps": steps,

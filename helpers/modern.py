@@ -5,7 +5,8 @@
 
 Introduced by notebook 16. Rotary positions: Su et al. 2021, arXiv 2104.09864. RMSNorm: Zhang and Sennrich 2019, arXiv
 1910.07467. Norm of queries and keys: Henry et al. 2020, arXiv 2010.04245. Squared ReLU and short convolutions: So et
-al. 2021, arXiv 2109.08668. Gated feed-forward: Shazeer 2020, arXiv 2002.05202.
+al. 2021, arXiv 2109.08668. Gated feed-forward: Shazeer 2020, arXiv 2002.05202. Embeddings of hashed n-grams: Pagnoni et
+al. 2024, arXiv 2412.09871.
 """
 
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ class ModernConfig(GPTConfig):
     short_conv: bool = True  # keys and values take in those of the two positions before
     mlp: str = "relu2"  # "relu", "relu2" (squared) or "swiglu" (gated)
     zero_init: bool = True  # what a block adds is 0 at first
+    ngram_rows: tuple[int, ...] = ()  # rows of the tables of pairs, triples, ... of tokens; none by default
 
     def __post_init__(self):
         super().__post_init__()
@@ -39,6 +41,17 @@ class ModernConfig(GPTConfig):
             raise ValueError(
                 f"heads of {self.n_embd // self.n_head} numbers (n_embd={self.n_embd}, n_head={self.n_head}), "
                 "but rope turns pairs of them: choose an even size"
+            )
+        self.ngram_rows = tuple(self.ngram_rows)  # a checkpoint brings a list
+        if not all(type(rows) is int and rows >= 1 for rows in self.ngram_rows):
+            raise ValueError(
+                f"ngram_rows={self.ngram_rows}, but it has a whole number of at least 1 for pairs, for triples and so on"
+            )
+        longest = len(self.ngram_rows) + 1
+        if (self.vocab_size + 1) ** longest > 2**63:
+            raise ValueError(
+                f"{len(self.ngram_rows)} tables in ngram_rows, but the number of a row of {longest} tokens, each one of "
+                f"{self.vocab_size}, does not fit into 64 bits: take fewer tables"
             )
 
 
@@ -77,6 +90,36 @@ def look_back(x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     for lag, weight in enumerate(weights, start=1):
         x = x + weight * padded[:, lags - lag : lags - lag + T]  # (B, T, C)
     return x
+
+
+class NGramEmbedding(nn.Embedding):
+    """A token's vector, and on top of it one of its pair with the token before, one of the last three, and so on.
+
+    There are more triples than a table has rows, so some share one: the tokens are read as the digits of a number, and its
+    remainder by the number of rows says which (a prime number of rows mixes best).
+    """
+
+    def __init__(self, config: ModernConfig):
+        super().__init__(config.vocab_size, config.n_embd)
+        self.base = config.vocab_size + 1  # digit 0 stands for "before the text"
+        self.tables = nn.ModuleList(nn.Embedding(rows, config.n_embd) for rows in config.ngram_rows)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """ids: (B, T). Returns (B, T, n_embd)."""
+        x = super().forward(ids)  # (B, T, C)
+        number = earlier = ids + 1  # (B, T)
+        for table in self.tables:
+            earlier = F.pad(earlier, (1, 0))[:, :-1]  # (B, T): one position further back
+            number = number * self.base + earlier  # (B, T)
+            x = x + table(number % table.num_embeddings)  # (B, T, C)
+        return x
+
+
+def make_embedding(config: ModernConfig) -> nn.Embedding:
+    """A table of tokens, with tables of pairs, triples, ... where the config asks for them."""
+    if config.ngram_rows:
+        return NGramEmbedding(config)
+    return nn.Embedding(config.vocab_size, config.n_embd)
 
 
 class Attention(nn.Module):
@@ -152,7 +195,7 @@ class ModernGPT(nn.Module):
     def __init__(self, config: ModernConfig):
         super().__init__()
         self.config = config
-        self.token_embedding_table = nn.Embedding(config.vocab_size, config.n_embd)
+        self.token_embedding_table = make_embedding(config)
         if not config.rope:
             self.position_embedding_table = nn.Embedding(config.block_size, config.n_embd)
         self.dropout = nn.Dropout(config.dropout)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from helpers.cache import KeyValueCache, can_cache, forward_cached
+from helpers.cache import KeyValueCache, Step, can_cache, can_step, forward_cached
 from helpers.losses import device_of
 from helpers.streaming import check_stops, pieces, until
 from helpers.tokenizer import CharTokenizer, Tokenizer
@@ -49,6 +49,8 @@ def next_token_probabilities(
         return F.one_hot(logits.argmax(dim=-1), V).float()  # (B, V)
     logits = logits - logits.max(dim=-1, keepdim=True).values  # at most 0: a tiny temperature cannot overflow
     probabilities = F.softmax(logits / max(temperature, 1e-6), dim=-1)  # (B, V)
+    if (top_k is None or top_k >= V) and (top_p is None or top_p == 1):
+        return probabilities
     if top_k is not None and top_k < V:
         least = probabilities.topk(top_k, dim=-1).values[:, -1:]  # (B, 1)
         probabilities = probabilities.masked_fill(probabilities < least, 0.0)
@@ -96,6 +98,7 @@ class Reader:
         fine = cache == "stride" or next(model.parameters()).dtype.itemsize >= 4
         usable = cache is not None and fine and can_cache(model)
         self.cache = KeyValueCache(self.block_size) if usable else None
+        self.step = Step(model) if usable and can_step(model) else None
 
     def __call__(self, ids: torch.Tensor) -> torch.Tensor:
         """ids: (B, T), those of the last call and what was added. Returns the logits of the next token, (B, V)."""
@@ -108,6 +111,8 @@ class Reader:
         if self.cache is None or (self.stride == 1 and self.start > 0):  # a window that moves at every step
             return self.model(ids[:, self.start :])[0][:, -1]  # (B, V)
         new = ids[:, self.start + self.cache.length :]  # (B, T_new)
+        if self.step is not None and new.shape[1] == 1 and self.cache.length > 0:
+            return self.step(new, self.cache)  # (B, V)
         return forward_cached(self.model, new, self.cache)[:, -1]  # (B, V)
 
 

@@ -91,6 +91,8 @@ def measure(
                 learning_rate=5e-3, final_fraction=0.0, eval_interval=steps, eval_batches=1, seed=seed, progress=False,
             )  # fmt: skip
             synchronize(torch.device(device))
+            if result.stopped:  # half a run would be a wrong point
+                raise RuntimeError(f"a run was not finished: {result.stopped}")
             point = {"n_layer": n_layer, "n_head": n_head, "n_embd": n_embd}
             point |= {"parameters": sum(p.numel() for p in model.parameters()), "tokens": steps * batch}
             point |= {"loss": round(validation_loss(model, val_ids), 4), "seconds": round(result.seconds, 3)}

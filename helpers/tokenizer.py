@@ -85,9 +85,8 @@ class CharTokenizer(Tokenizer):
             twice = next(c for c in self.characters if self.characters.count(c) > 1)
             raise ValueError(f"the character {twice!r} stands twice in the vocabulary")
         codes = np.array([ord(c) for c in self.characters])
-        self._id_of_code = np.full(
-            codes.max() + 1, -1, dtype=np.int64
-        )  # table: code point -> id, -1 = unknown
+        # Table: code point -> id, -1 = unknown. Its last entry stands for all code points beyond.
+        self._id_of_code = np.full(codes.max() + 2, -1, dtype=np.int64)
         self._id_of_code[codes] = np.arange(len(codes))
         self._code_of_id = codes.astype("<u4")  # table: id -> code point
 
@@ -139,8 +138,7 @@ class CharTokenizer(Tokenizer):
         if not isinstance(text, str):
             raise TypeError(f"encode takes a str, but got {type(text).__name__}")
         codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")  # (T,)
-        known = codes < len(self._id_of_code)
-        return np.where(known, self._id_of_code[np.where(known, codes, 0)], -1)
+        return self._id_of_code.take(codes, mode="clip")
 
     def decode(self, ids) -> str:
         """The text of `ids` (a list, a NumPy array or a tensor of integers, one dimension).

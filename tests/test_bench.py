@@ -43,6 +43,90 @@ def test_what_cannot_work_is_said_before_anything_is_measured(words, said, capsy
     assert said in capsys.readouterr().err
 
 
+def test_the_race_ends_with_one_line_of_json_and_a_table(capsys):
+    words = [
+        "--text",
+        "tales",
+        "--only",
+        "time_to_loss",
+        "--seeds",
+        "1",
+        "--steps",
+        "1",
+        "--device",
+        "cpu",
+        "--json",
+    ]
+    assert bench.main(words) == 0
+    printed = capsys.readouterr().out.splitlines()
+    found = json.loads(printed[-1])["time_to_loss"]
+    assert {
+        "peer_seconds",
+        "peer_loss",
+        "seconds",
+        "loss",
+        "parameters",
+        "ratio",
+        "loss_in_peer_time",
+    } <= found.keys()
+    assert "times as fast" in printed[-2]
+
+
+@pytest.mark.parametrize("name", ["get_batch", "get_batch_ratio"])
+def test_a_part_is_known_by_the_name_of_its_ratio_too(name, monkeypatch, capsys):
+    monkeypatch.setattr(bench.speed, "batches", lambda ids, tell: {"ratio": 7.5})
+    assert bench.main(["--text", "tales", "--only", name, "--json"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert json.loads(printed[-1]) == {"get_batch": {"ratio": 7.5}, "get_batch_ratio": 7.5}
+    assert "drawing a batch" in printed[-2] and "7.5 times as fast" in printed[-2]
+
+
+def test_without_a_name_all_parts_run_but_the_two_long_ones(monkeypatch, capsys):
+    ran = []
+
+    def part(name):
+        return lambda args: ran.append(name) or {"ratio": 2.0}
+
+    monkeypatch.setattr(bench, "PARTS", {name: part(name) for name in bench.PARTS})
+    monkeypatch.setattr(bench, "table_of", lambda results: [])
+    assert bench.main(["--json"]) == 0
+    assert ran == ["time_to_loss", "throughput", "generation", "get_batch", "encode", "extract", "growth"]
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["extract_ratio"] == found["encode_ratio"] == 2.0
+
+
+def test_what_was_measured_before_a_stop_is_kept(monkeypatch, tmp_path):
+    def stop(args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(
+        bench, "PARTS", {"encode": lambda args: {"ratio": 3.0}, "extract": stop, "growth": lambda args: {}}
+    )
+    out = tmp_path / "all.json"
+    assert bench.main(["--out", str(out)]) == 130
+    kept = json.loads(out.read_text(encoding="utf-8"))
+    assert kept["encode_ratio"] == 3.0 and kept["machine"] and "growth" not in kept
+
+
+def test_each_part_hands_the_text_and_the_device_on(monkeypatch):
+    """Every part but the race and the ladder, with what it calls replaced: nothing is measured."""
+    calls = []
+    for module, names in ((bench.speed, ("throughput", "generation", "batches", "encoding", "extraction", "memory",
+                                         "growth", "corpus_growth", "processes")), (bench.scaling, ("study",))):  # fmt: skip
+        for name in names:
+            monkeypatch.setattr(
+                module, name, lambda *a, name=name, **k: calls.append((name, a, k)) or {"ratio": 1.0}
+            )
+    for part in ("throughput", "generation", "get_batch", "encode", "extract", "growth", "scaling"):
+        args = bench.make_parser().parse_args(["--text", "tales", "--only", part, "--device", "cpu"])
+        assert bench.PARTS[part](args)
+    made = {name: (a, k) for name, a, k in calls}
+    assert len(made) == 10
+    vocab_size = made["throughput"][0][0]
+    assert 30 < vocab_size < 100 and made["growth"][0][0] == vocab_size
+    assert str(made["generation"][1]["device"]) == "cpu"
+
+
 @pytest.mark.parametrize("words", [["--seeds", "0"], ["--steps", "abc"], ["--only", "nothing"]])
 def test_option_values_out_of_range_are_refused(words, capsys):
     with pytest.raises(SystemExit):

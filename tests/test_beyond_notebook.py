@@ -16,7 +16,7 @@ from notebook_cells import FOLDER, Explored, NotebookCells
 from test_notebook_definitions import bare, definitions, last_in_notebook
 
 import helpers
-from helpers import ladder, modern, optimizers, scaling, tales
+from helpers import ladder, modern, optimizers, race, scaling, tales
 from helpers.batches import split
 from helpers.lesson import measured
 from helpers.lesson.bank.nb16 import BEST_CHOICE, NEWTON_SCHULZ_STEP, NORMED_SCORES, TURNING_MATRIX
@@ -54,6 +54,7 @@ def base() -> dict:
         "def look_back",
         "class Attention",
         "class FeedForward",
+        "class NGramEmbedding",
         "class ModernBlock",
         "class ModernGPT",
         "def fresh",
@@ -293,6 +294,43 @@ def test_the_live_runs_are_those_of_the_ladder(space):
     assert space["classic"]["loss"] == again[0]
     assert space["lesson"].values["modern GPT"] == pytest.approx(again[1], abs=1e-4)
     assert space["last"] == LAST and space["recipe"]["optimizer"] == "muon" and "dtype" not in space["recipe"]
+
+
+# --- the race ---
+
+
+def test_the_cell_counts_the_pairs_and_triples_of_the_text(space):
+    printed = run("class NGramEmbedding", space).splitlines()
+    text = space["train_ids"].tolist()
+    for length, line in zip((2, 3), printed, strict=True):
+        kinds = {tuple(text[i : i + length]) for i in range(len(text) - length + 1)}
+        assert f"{space['vocab_size'] ** length:7,} possible, {len(kinds):6,} in the text" in line
+    made = space["make_embedding"](modern.ModernConfig(space["vocab_size"], n_embd=16, ngram_rows=(31, 53)))
+    theirs = modern.make_embedding(modern.ModernConfig(space["vocab_size"], n_embd=16, ngram_rows=(31, 53)))
+    theirs.load_state_dict(made.state_dict())
+    ids = torch.randint(space["vocab_size"], (2, 9))
+    assert torch.equal(made(ids), theirs(ids))
+
+
+def test_the_stored_race_reaches_what_the_course_promises():
+    """The peer's loss in a tenth of its time with at most 800,000 parameters, and further in the same time."""
+    found = measured.load_measured("race")["time_to_loss"]
+    runs = found["runs"]
+    assert {name: len(made) for name, made in runs.items()} == {"peer": 3, "sprint": 3, "long": 3}
+    assert found["reached"] and found["loss"] <= found["peer_loss"] and found["ratio"] >= 10
+    assert all(run["parameters"] <= 800_000 for run in runs["sprint"] + runs["long"])
+    assert found["loss_in_peer_time"] < found["peer_loss"] - 0.1
+    assert all(run["steps"] == 2000 for run in runs["peer"])
+
+
+def test_the_sprint_runs_live_and_the_race_is_drawn(space, monkeypatch):
+    space["classic"] = {"parameters": 9, "steps": 3, "seconds": 1.0, "loss": 3.0}
+    monkeypatch.setitem(race.SPRINT.training, "steps", 2)
+    printed = run("sprint = race.run", space)
+    assert space["lesson"].values["one block and tables"] == space["sprint"]["loss"]
+    assert "classic" in printed and "one block and tables" in printed
+    printed = run('stored_race = load_measured("race")', space)
+    assert "helpers.bench --only time_to_loss" in printed and "times as fast: True" in printed
 
 
 # --- scaling ---

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from helpers.bigram import BigramLanguageModel
-from helpers.cache import KeyValueCache, can_cache, forward_cached
+from helpers.cache import KeyValueCache, Step, can_cache, can_step, forward_cached
 from helpers.gpt import GPTConfig, GPTLanguageModel
+from helpers.lora import add_lora, lora_parameters
 from helpers.sampling import Reader, generate
 
 V, CONTEXT = 23, 12
@@ -114,6 +115,49 @@ def test_the_cache_is_for_models_that_it_fits():
     assert not can_cache(hooked)
     handle.remove()
     assert can_cache(hooked)
+
+
+@torch.no_grad()
+def test_a_step_gives_what_forward_cached_gives_and_its_result_is_an_ordinary_tensor(model):
+    ids, cache, other = ids_of(3, CONTEXT), KeyValueCache(CONTEXT), KeyValueCache(CONTEXT)
+    assert can_step(model)
+    step = Step(model)
+    for each in (cache, other):
+        forward_cached(model, ids[:, :3], each)
+    for place in range(3, CONTEXT):
+        expected = forward_cached(model, ids[:, place : place + 1], cache)[:, -1]
+        got = step(ids[:, place : place + 1], other)
+        torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+        assert other.length == place + 1 and not got.is_inference()
+    with pytest.raises(ValueError, match="cache holds 12 tokens"):
+        step(ids[:, :1], other)
+
+
+def test_a_step_sees_weights_that_were_changed_in_place():
+    model, ids = gpt(), ids_of(1, 3)
+    step, cache = Step(model), KeyValueCache(CONTEXT)
+    with torch.no_grad():
+        forward_cached(model, ids, cache)
+        before = step(ids[:, :1], cache)
+        model.lm_head.weight.mul_(2)
+        model.lm_head.bias.mul_(2)
+        cache.length -= 1
+    torch.testing.assert_close(step(ids[:, :1], cache), 2 * before)
+
+
+def test_a_step_is_for_models_of_plain_parts():
+    assert can_step(gpt()) and not can_step(gpt(looped_heads=True)) and not can_step(BigramLanguageModel(V))
+    hooked = gpt()
+    handle = hooked.blocks[1].ffwd.net[2].register_forward_hook(lambda *_: None)
+    assert can_cache(hooked) and not can_step(hooked)
+    handle.remove()
+    with_lora = add_lora(gpt(), rank=2)
+    assert can_cache(with_lora) and not can_step(with_lora)
+    torch.manual_seed(0)
+    for parameter in lora_parameters(with_lora):
+        torch.nn.init.normal_(parameter)
+    plain = generate(with_lora, ids_of(1, 2), 8, seed=1, cache=None)
+    assert torch.equal(generate(with_lora, ids_of(1, 2), 8, seed=1), plain)
 
 
 # --- generation, case 64 ---

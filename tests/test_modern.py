@@ -6,9 +6,20 @@ import torch.nn.functional as F
 
 from helpers import checkpoints, train, training
 from helpers.gpt import GPTConfig, GPTLanguageModel
-from helpers.modern import MLPS, Attention, FeedForward, ModernConfig, ModernGPT, look_back, rotate, rotation
+from helpers.modern import (
+    MLPS,
+    Attention,
+    FeedForward,
+    ModernConfig,
+    ModernGPT,
+    NGramEmbedding,
+    look_back,
+    rotate,
+    rotation,
+)
 from helpers.sampling import complete
 from helpers.steps import make_optimizers
+from helpers.tokenizer import CharTokenizer
 
 SIZES = {"vocab_size": 11, "block_size": 12, "n_layer": 2, "n_head": 2, "n_embd": 16}
 OFF = {
@@ -124,6 +135,54 @@ def test_looking_back_is_a_depthwise_convolution_that_sees_no_future():
     assert torch.equal(look_back(x[:, :1], weights), x[:, :1])  # shorter than the look back
 
 
+def test_the_tables_of_pairs_and_triples_are_read_where_the_last_tokens_say():
+    """Against the sum written out: a number in base V + 1, digit 0 for what stands before the text."""
+    layer = NGramEmbedding(ModernConfig(**SIZES, ngram_rows=(31, 53)))
+    x = ids(B=2, T=6)
+    got = layer(x)
+    for row in range(2):
+        digits = [0, 0] + [int(token) + 1 for token in x[row]]
+        for t in range(6):
+            last, one, two = digits[t + 2], digits[t + 1], digits[t]
+            pair = (last * 12 + one) % 31
+            triple = (last * 144 + one * 12 + two) % 53
+            expected = layer.weight[last - 1] + layer.tables[0].weight[pair] + layer.tables[1].weight[triple]
+            torch.testing.assert_close(got[row, t], expected)
+
+
+def test_pairs_that_share_no_row_have_rows_of_their_own():
+    layer = NGramEmbedding(ModernConfig(**SIZES, ngram_rows=(144,)))  # 12 x 12: room for every pair
+    pairs = torch.cartesian_prod(torch.arange(11), torch.arange(11))  # (121, 2)
+    rows = layer(pairs)[:, 1]  # (121, C)
+    assert len({tuple(row.tolist()) for row in rows}) == 121
+
+
+def test_without_tables_it_is_the_plain_embedding_and_a_checkpoint_brings_them_back(tmp_path):
+    model = ModernGPT(ModernConfig(**SIZES, ngram_rows=(31, 53)))
+    assert type(ModernGPT(ModernConfig(**SIZES)).token_embedding_table) is torch.nn.Embedding
+    plain = ModernGPT(ModernConfig(**SIZES))
+    plain.load_state_dict({k: v for k, v in model.state_dict().items() if ".tables." not in k})
+    assert not torch.allclose(model(ids())[0], plain(ids())[0])
+    with torch.no_grad():
+        for table in model.token_embedding_table.tables:
+            table.weight.zero_()
+    assert torch.equal(model(ids())[0], plain(ids())[0])
+    with torch.no_grad():
+        for table in model.token_embedding_table.tables:
+            table.weight.normal_()
+    tokenizer = CharTokenizer.from_text("abcdefghijk")
+    checkpoints.save(tmp_path / "tables.safetensors", model, tokenizer)
+    again = checkpoints.load(tmp_path / "tables.safetensors")
+    assert again.model.config.ngram_rows == (31, 53)
+    assert torch.equal(again.model(ids())[0], model.eval()(ids())[0])
+
+
+def test_with_one_table_for_both_ends_only_that_of_the_single_tokens_is_shared():
+    model = ModernGPT(ModernConfig(**SIZES, ngram_rows=(31,), tie_weights=True))
+    assert model.lm_head.weight is model.token_embedding_table.weight
+    assert model(ids())[0].shape == (3, 9, 11)
+
+
 def test_normalized_queries_and_keys_bound_the_scores():
     config = ModernConfig(**SIZES)
     attention = Attention(config)
@@ -168,6 +227,7 @@ def test_changing_a_future_token_leaves_earlier_logits_unchanged():
         {"qk_norm": False},
         {"rms_norm": False},
         {"short_conv": False},
+        {"ngram_rows": (31, 53)},
     ):
         model, x = modern(**changes), ids()
         for place in range(1, x.shape[1]):
@@ -179,7 +239,11 @@ def test_changing_a_future_token_leaves_earlier_logits_unchanged():
 
 
 def test_every_parameter_gets_a_gradient():
-    for changes in ({}, {"rope": False, "mlp": "swiglu", "tie_weights": True}):
+    for changes in (
+        {},
+        {"rope": False, "mlp": "swiglu", "tie_weights": True},
+        {"ngram_rows": (3, 5)},
+    ):
         model = modern(**changes)
         model(ids(), ids(seed=2))[1].backward()
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
@@ -192,6 +256,10 @@ def test_every_parameter_gets_a_gradient():
         ({"n_embd": 6, "n_head": 2}, "heads of 3 numbers"),
         ({"n_embd": 15}, "not divisible"),
         ({"block_size": 0}, "block_size=0"),
+        ({"ngram_rows": (100, 0)}, r"ngram_rows=\(100, 0\), but it has a whole number"),
+        ({"ngram_rows": (2.5,)}, "a whole number of at least 1 for pairs"),
+        ({"ngram_rows": [True]}, "a whole number of at least 1 for pairs"),
+        ({"vocab_size": 50_257, "ngram_rows": (9,) * 4}, "does not fit into 64 bits: take fewer tables"),
     ],
 )
 def test_settings_that_fit_no_model_are_refused(changes, said):

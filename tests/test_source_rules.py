@@ -146,6 +146,8 @@ ON_THE_CPU = {  # where a tensor belongs on the CPU, or is moved at once; each w
     ("helpers/device.py", "_one_step"): "made on the CPU, then moved, so that both devices start alike",
     ("helpers/gpt.py", "__init__"): "the mask is a buffer: it moves with the model",
     ("helpers/modern.py", "__init__"): "a parameter: it moves with the model",
+    ("helpers/lecture_forms.py", "get_batch_by_list"): "as get_batch",
+    ("helpers/speed.py", "training_step"): "a text stays on the CPU; get_batch moves the batch",
 }
 
 

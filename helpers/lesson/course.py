@@ -258,8 +258,8 @@ COURSE = [
     ),
     Notebook(
         "16", "beyond", "Beyond",
-        "today's parts one at a time (RoPE, QK norm, zero init, Muon), a speed ladder, scaling laws in miniature, where to go on",
-        110, 150,
+        "today's parts one at a time (RoPE, QK norm, zero init, Muon), speed ladder, race, scaling laws in miniature, what next",
+        120, 150,
         (
             "RoPE turns queries and keys by their position, so a score depends on the distance only; normalized ones have a lid.",
             "Muon gives every direction of a matrix's update about the same weight, by matrix products alone.",

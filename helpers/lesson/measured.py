@@ -13,6 +13,7 @@ MEASURED = Path(__file__).resolve().parent / "measured"
 MADE_BY = {  # name -> the command that writes the file
     "finetuning": "python -m helpers.finetuning --study",
     "ladder": "python -m helpers.bench --only ladder --out",
+    "race": "python -m helpers.bench --only time_to_loss --out",
     "scaling": "python -m helpers.bench --only scaling --out",
 }
 FACTS = ("command", "machine", "date")
