@@ -11,6 +11,8 @@ Nothing else should run meanwhile. No test depends on a time measured here.
 import argparse
 import datetime
 import json
+import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -24,8 +26,6 @@ from helpers.device import describe, pick_device
 from helpers.files import write_whole
 from helpers.tokenizer import CharTokenizer
 
-SEEDS = (1, 2, 3)
-
 
 def make_parser() -> argparse.ArgumentParser:
     """All options, with their defaults."""
@@ -38,7 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
     ap.add_argument(
         "--only", choices=sorted(PARTS), type=lambda name: name.removesuffix("_ratio"), help="this part alone"
     )
-    ap.add_argument("--seeds", type=whole(1), default=len(SEEDS), help="runs of each training (default 3)")
+    ap.add_argument("--seeds", type=whole(1), default=3, help="runs of each training (default 3)")
     ap.add_argument(
         "--steps", type=whole(1),
         help="training steps on each rung of the ladder (default 600), or of each run of time_to_loss, for a quick try "
@@ -149,7 +149,7 @@ PARTS = {
     "ladder": measure_ladder,
     "scaling": measure_scaling,
 }
-LONG = ("ladder", "scaling")  # only when they are asked for
+WHEN_ASKED = ("ladder", "scaling")  # an hour each, so not by default
 RATIOS = ("get_batch", "encode", "extract")  # the JSON has their ratios by themselves too
 
 
@@ -158,7 +158,8 @@ def table_of(results: dict) -> list[str]:
     lines = []
     if "time_to_loss" in results:
         found = results["time_to_loss"]
-        lines.append(f"time to the peer's loss       {found['ratio']:6.1f} times as fast")
+        missed = "" if found.get("reached", True) else "   (but its loss was NOT reached)"
+        lines.append(f"time to the peer's loss       {found['ratio']:6.1f} times as fast{missed}")
     if "throughput" in results:
         lines.append(f"training, lecture's settings  {results['throughput']['ratio']:6.1f} times as fast")
     for name, found in results.get("generation", {}).items():
@@ -182,15 +183,17 @@ def main(argv: list[str] | None = None) -> int:
             raise ValueError(
                 f"--out {args.out} is a folder: name a file in it, such as {args.out / 'bench.json'}"
             )
+        if args.out is not None and not os.access(args.out.parent, os.W_OK):
+            raise ValueError(f"--out {args.out}: there is no folder {args.out.parent} that can be written to")
         about = {
-            "command": "python -m helpers.bench " + " ".join(sys.argv[1:] if argv is None else argv),
+            "command": "python -m helpers.bench " + shlex.join(sys.argv[1:] if argv is None else argv),
             "date": datetime.date.today().isoformat(),
             "machine": describe(pick_device(args.device)),
             "torch": str(torch.__version__),
         }
         results: dict = {}
         for name, part in PARTS.items():
-            if args.only == name or (args.only is None and name not in LONG):
+            if args.only == name or (args.only is None and name not in WHEN_ASKED):
                 tell(f"--- {name}")
                 results[name] = part(args)
                 if name in RATIOS:
@@ -205,7 +208,7 @@ def main(argv: list[str] | None = None) -> int:
             print(json.dumps(results))
     except (ValueError, OSError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 130 if "stopped by you" in str(error) else 1
     except KeyboardInterrupt:
         return 130
     return 0

@@ -24,7 +24,7 @@ from torch import nn
 from helpers.device import synchronize
 from helpers.gpt import GPTConfig, GPTLanguageModel
 from helpers.modern import ModernConfig, ModernGPT
-from helpers.training import train, validation_loss
+from helpers.training import check_finished, train, validation_loss
 
 # The classic GPT in the words of ModernConfig: the same model, which tests/test_modern.py proves.
 CLASSIC = {
@@ -108,8 +108,7 @@ def run_rung(
         progress=False, **training,
     )  # fmt: skip
     synchronize(torch.device(device))
-    if result.stopped:  # by Ctrl-C, or by a loss that is not finite: half a run would be a wrong result
-        raise RuntimeError(f"a run was not finished: {result.stopped}")
+    check_finished(result)
     return {
         "seed": seed,
         "steps": steps,

@@ -35,7 +35,7 @@ def generate_by_cropping(
 ) -> torch.Tensor:
     """Read the whole window again for each new token. ids: (B, T). Returns (B, T + max_new_tokens).
 
-    As helpers.sampling.generate(model, ids, max_new_tokens, cache=None).
+    As helpers.sampling.generate(model, ids, max_new_tokens, cache=None), for a model in eval mode.
     """
     for _ in range(max_new_tokens):
         logits, _ = model(ids[:, -model.config.block_size :])  # (B, T, V)
@@ -62,4 +62,4 @@ def with_looped_heads(model: GPTLanguageModel) -> GPTLanguageModel:
         ]
         weights |= dict(zip(places, shares, strict=True))
     looped.load_state_dict(weights)
-    return looped.to(next(model.parameters()).device).train(model.training)
+    return looped.to(next(model.parameters())).train(model.training)

@@ -22,7 +22,7 @@ MLPS = ("relu", "relu2", "swiglu")
 
 @dataclass
 class ModernConfig(GPTConfig):
-    """GPTConfig with the parts of 2020 and later, all of them on."""
+    """GPTConfig with the parts of 2020 and later, all of them on but the tables of pairs and triples."""
 
     bias: bool = False  # no biases anywhere
     rope: bool = True  # rotary positions in the place of a table of them
@@ -42,7 +42,10 @@ class ModernConfig(GPTConfig):
                 f"heads of {self.n_embd // self.n_head} numbers (n_embd={self.n_embd}, n_head={self.n_head}), "
                 "but rope turns pairs of them: choose an even size"
             )
-        self.ngram_rows = tuple(self.ngram_rows)  # a checkpoint brings a list
+        rows = self.ngram_rows
+        self.ngram_rows = (
+            tuple(rows) if isinstance(rows, list | tuple) else (rows,)
+        )  # a checkpoint brings a list
         if not all(type(rows) is int and rows >= 1 for rows in self.ngram_rows):
             raise ValueError(
                 f"ngram_rows={self.ngram_rows}, but it has a whole number of at least 1 for pairs, for triples and so on"
@@ -101,7 +104,7 @@ class NGramEmbedding(nn.Embedding):
 
     def __init__(self, config: ModernConfig):
         super().__init__(config.vocab_size, config.n_embd)
-        self.base = config.vocab_size + 1  # digit 0 stands for "before the text"
+        self.base = config.vocab_size + 1  # digit 0 stands for "before the window"
         self.tables = nn.ModuleList(nn.Embedding(rows, config.n_embd) for rows in config.ngram_rows)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:

@@ -19,7 +19,7 @@ from torch import nn
 from helpers.device import synchronize
 from helpers.gpt import GPTConfig, GPTLanguageModel
 from helpers.modern import ModernConfig, ModernGPT
-from helpers.training import train, validation_loss
+from helpers.training import check_finished, train, validation_loss
 
 BLOCK_SIZE = 64
 MARGIN = 0.95  # the share of the peer's time that LONG is planned to take
@@ -77,12 +77,13 @@ def run(
     torch.manual_seed(seed)
     model = make_model(recipe, vocab_size).to(device)
     training = recipe.training | ({} if steps is None else {"steps": steps})
+    if "steps" not in training:
+        raise ValueError("this recipe has no number of steps of its own: give steps=...")
     result = train(
         model, train_ids, val_ids, **training, seed=seed, eval_interval=training["steps"], eval_batches=1, progress=False
     )  # fmt: skip
     synchronize(torch.device(device))
-    if result.stopped:  # by Ctrl-C, or by a loss that is not finite: half a run would be a wrong result
-        raise RuntimeError(f"a run was not finished: {result.stopped}")
+    check_finished(result)
     return {
         "seconds": round(result.seconds, 3),
         "loss": round(validation_loss(model, val_ids), 4),
@@ -102,7 +103,9 @@ def race(
     device: torch.device | str = "cpu",
     tell: Callable[[str], object] = print,
 ) -> dict:
-    """Run the peer, SPRINT and LONG with each seed, one after the other. steps: None, or those of the peer, for a quick try.
+    """Run the peer, SPRINT and LONG with each seed, one after the other.
+
+    steps: None, or those of the peer and of SPRINT alike, for a quick try whose ratio says nothing.
 
     How many steps LONG gets is fixed before it begins: as many as fit into MARGIN of the time that the peer of the same
     seed took, by the pace of a short run (the quicker of two, since the first also warms up), on a short text fewer: PASSES
@@ -114,7 +117,8 @@ def race(
     texts = (train_ids, val_ids, vocab_size)
     runs: dict[str, list[dict]] = {"peer": [], "sprint": [], "long": []}
     trial = 20 if steps is None else 1
-    run(SPRINT, *texts, seed=0, steps=trial, device=device)  # to warm up
+    for recipe in (PEER, SPRINT):  # to warm up
+        run(recipe, *texts, seed=0, steps=trial, device=device)
     for seed in seeds:
         runs["peer"].append(run(PEER, *texts, seed=seed, steps=steps, device=device))
         runs["sprint"].append(run(SPRINT, *texts, seed=seed, steps=steps, device=device))

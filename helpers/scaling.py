@@ -20,7 +20,7 @@ from helpers import tales
 from helpers.device import synchronize
 from helpers.modern import ModernConfig, ModernGPT
 from helpers.tokenizer import CharTokenizer
-from helpers.training import train, validation_loss
+from helpers.training import check_finished, train, validation_loss
 
 # (n_layer, n_head, n_embd): about 40,000 to 800,000 parameters
 SIZES = ((2, 2, 40), (2, 2, 64), (3, 4, 80), (4, 4, 128))
@@ -91,8 +91,7 @@ def measure(
                 learning_rate=5e-3, final_fraction=0.0, eval_interval=steps, eval_batches=1, seed=seed, progress=False,
             )  # fmt: skip
             synchronize(torch.device(device))
-            if result.stopped:  # half a run would be a wrong point
-                raise RuntimeError(f"a run was not finished: {result.stopped}")
+            check_finished(result)
             point = {"n_layer": n_layer, "n_head": n_head, "n_embd": n_embd}
             point |= {"parameters": sum(p.numel() for p in model.parameters()), "tokens": steps * batch}
             point |= {"loss": round(validation_loss(model, val_ids), 4), "seconds": round(result.seconds, 3)}

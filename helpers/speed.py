@@ -4,8 +4,9 @@
     generation(vocab_size)["small"]       # characters per second: the lecture's loop, ours without and with a cache
     growth(vocab_size)                    # how time and memory grow with the size of the model, the context, the batch
 
-Forms take turns, so that a machine that is busy for a while slows all of them. Every form computes the same
-(tests/test_lecture_forms.py and tests/test_speed.py). `python -m helpers.bench` runs all this.
+Forms take turns, so that a machine that is busy for a while slows all of them. In float32 and without dropout they compute
+the same (tests/test_lecture_forms.py, tests/test_speed.py). bfloat16 rounds, dropout draws other numbers, and past the
+context a cache with a stride lets the model see fewer tokens (see `generate`). `python -m helpers.bench` runs all this.
 """
 
 import contextlib
@@ -42,6 +43,7 @@ from helpers.sampling import generate
 from helpers.steps import make_optimizers
 from helpers.tokenizer import CharTokenizer
 from helpers.train_options import PRESETS
+from helpers.training import check_sizes
 
 LECTURE = {"block_size": 128, "n_layer": 8, "n_head": 8, "n_embd": 384, "dropout": 0.2}
 LECTURE_BATCH = 64
@@ -49,6 +51,7 @@ WRITERS = {
     "small": {"block_size": 128, "n_layer": 4, "n_head": 4, "n_embd": 128},
     "large": {"block_size": 256, "n_layer": 6, "n_head": 6, "n_embd": 384},
 }
+PATIENCE = 600  # seconds for a training under torchrun
 CONTEXTS = 4  # a written text is so many times as long as the context
 SMALL = {"block_size": 64, "n_layer": 4, "n_head": 4, "n_embd": 128, "batch_size": 12}
 GROWTH = {
@@ -199,6 +202,7 @@ def generation(
         forms = {
             "looped": lambda m=looped, s=start, n=length: generate_by_cropping(m, s, n),
             "uncached": lambda m=model, s=start, n=length: generate(m, s, n, cache=None),
+            "exact": lambda m=model, s=start, n=length: generate(m, s, n, cache="exact"),
             "cached float32": lambda m=model, s=start, n=length: generate(m, s, n, cache="stride"),
         }
         if usable_dtype("bfloat16", device, lambda note: None) == "bfloat16":
@@ -224,6 +228,7 @@ def generation(
 
 def batches(ids: torch.Tensor, *, rounds: int = 7, tell: Callable[[str], object] = print) -> dict:
     """How much faster our get_batch is than the lecture's list, for two shapes of batch. Returns ratio, the smaller one."""
+    check_sizes(ids, ids, 128, 64)
     ratios = {}
     for block_size, batch_size in ((64, 12), (128, 64)):
         pace = in_turns(
@@ -279,7 +284,8 @@ def extraction(*, megabytes: float = 20, repeats: int = 3, tell: Callable[[str],
 def cost(settings: dict, vocab_size: int, steps: int, device: str, threads: int) -> dict:
     """Seconds of a training step and the memory that training takes, in MiB, in a process of its own.
 
-    settings: of GPTConfig, and batch_size. The memory is that above what PyTorch itself needs to start.
+    settings: of GPTConfig, and batch_size. On a CPU with the cheap dropout of `helpers.training.train`. The memory is that
+    above what PyTorch itself needs to start; None where the system does not tell.
     """
     torch.set_num_threads(threads)
     settings = dict(settings)
@@ -288,25 +294,31 @@ def cost(settings: dict, vocab_size: int, steps: int, device: str, threads: int)
         GPTLanguageModel(GPTConfig(vocab_size, 8, 1, 1, 8)).to(device), vocab_size, 1, device
     )
     warm()  # what PyTorch itself needs is there now
-    before = owt_speed.peak_memory() or 0.0
-    step = training_step(
-        GPTLanguageModel(GPTConfig(vocab_size, **settings)).to(device), vocab_size, batch_size, device
-    )
+    before, kind = owt_speed.peak_memory(), torch.device(device).type
+    model = GPTLanguageModel(GPTConfig(vocab_size, **settings)).to(device)
+    step = training_step(model, vocab_size, batch_size, device, quick=kind == "cpu")
     seconds = in_turns({"step": step}, steps, device)["step"]
-    if torch.device(device).type == "cuda" and torch.cuda.is_available():
+    if kind == "cuda" and torch.cuda.is_available():
         mib = torch.cuda.max_memory_allocated(device) / 2**20
+    elif kind == "mps":
+        mib = torch.mps.driver_allocated_memory() / 2**20
     else:
-        mib = (owt_speed.peak_memory() or 0.0) - before
-    return {"seconds": round(seconds, 5), "mib": round(mib, 1)}
+        mib = None if before is None else owt_speed.peak_memory() - before
+    return {"seconds": round(seconds, 5), "mib": mib and round(mib, 1)}
+
+
+def in_mib(memory: float | None) -> str:
+    """For a table: a column of 8 and the unit."""
+    return " unknown MiB" if memory is None else f"{memory:8,.0f} MiB"
 
 
 def presets() -> dict[str, dict]:
-    """The settings of `python -m helpers.train`, by default and by preset, for `memory`: those of the classic GPT."""
+    """The settings of `python -m helpers.train`, by default and by preset, for `memory`: those of the classic GPT, with AdamW."""
     names = ("block_size", "n_layer", "n_head", "n_embd", "batch_size", "dropout")
     found = {"default": dict(SMALL)}
     for name, preset in PRESETS.items():
         found[name] = SMALL | {key: preset[key] for key in names if key in preset}
-    return {name: each for name, each in found.items() if name != "modern"}  # of the default's sizes
+    return {name: each for name, each in found.items() if PRESETS.get(name, {}).get("model") != "modern"}
 
 
 def in_own_process(*arguments) -> dict:
@@ -316,15 +328,15 @@ def in_own_process(*arguments) -> dict:
 
 
 def memory(
-    vocab_size: int, presets: dict[str, dict], *, steps: int = 2, device: torch.device | str = "cpu",
+    vocab_size: int, named: dict[str, dict], *, steps: int = 2, device: torch.device | str = "cpu",
     tell: Callable[[str], object] = print,
 ) -> dict:  # fmt: skip
-    """Memory and pace of training by preset, in float32. presets: {name: settings of GPTConfig, and batch_size}.
+    """Memory and pace of training by preset, in float32. named: {name: settings of GPTConfig, and batch_size}.
 
     Returns for each name seconds (of a step), mib, characters (per second) and share_of_peak.
     """
     found, peak = {}, matmul_peak(torch.float32, device)
-    for name, settings in presets.items():
+    for name, settings in named.items():
         made = in_own_process(settings, vocab_size, steps, str(device), torch.get_num_threads())
         config = GPTConfig(
             vocab_size, **{key: value for key, value in settings.items() if key != "batch_size"}
@@ -332,7 +344,7 @@ def memory(
         characters = settings["batch_size"] * config.block_size / made["seconds"]
         share = characters * operations_per_token(config) / peak
         found[name] = made | {"characters": round(characters), "share_of_peak": round(share, 3)}
-        tell(f"{name:10} {made['mib']:8,.0f} MiB   {1000 * made['seconds']:9,.1f} ms a step   {characters:8,.0f} characters/s"
+        tell(f"{name:10} {in_mib(made['mib'])}   {1000 * made['seconds']:9,.1f} ms a step   {characters:8,.0f} characters/s"
              f"   {share:.0%} of the peak of float32")  # fmt: skip
     return found
 
@@ -350,7 +362,7 @@ def growth(
                 SMALL | {name: value}, vocab_size, steps, str(device), torch.get_num_threads()
             )
             found[name][value] = made
-            tell(f"{name:10} {value:5}   {1000 * made['seconds']:9,.1f} ms a step   {made['mib']:8,.0f} MiB")
+            tell(f"{name:10} {value:5}   {1000 * made['seconds']:9,.1f} ms a step   {in_mib(made['mib'])}")
     return found
 
 
@@ -388,22 +400,28 @@ def processes(
                 "--nproc-per-node", str(count), "-m", "helpers.train", "--text", "tales", "--tales-characters", "20000",
                 "--steps", str(steps), "--eval-interval", str(steps), "--device", "cpu", "--json",
             ]  # fmt: skip
-            done = subprocess.run(
-                command,
-                cwd=folder,
-                env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent.parent)},
-                capture_output=True,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-            )
+            try:
+                done = subprocess.run(
+                    command,
+                    cwd=folder,
+                    env=os.environ
+                    | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent.parent)},
+                    capture_output=True,
+                    text=True,
+                    encoding="utf-8",
+                    errors="replace",
+                    timeout=PATIENCE,
+                )
+                printed, reason = done.stdout, done.stderr.strip()
+            except subprocess.TimeoutExpired:  # torchrun hangs where the host does not know its own name
+                printed, reason = "", f"it did not end within {PATIENCE} s"
         with contextlib.suppress(IndexError, ValueError):
-            said = json.loads(done.stdout.splitlines()[-1])
+            said = json.loads(printed.splitlines()[-1])
             found[count] = {"seconds": said["seconds"], "loss": said["validation_loss"]}
             tell(
                 f"{count} process(es) of one thread   {said['seconds']:.1f} s   loss {said['validation_loss']:.4f}"
             )
         if count not in found:
-            last = (done.stderr.strip() or "no reason given").splitlines()[-1]
+            last = (reason or "no reason given").splitlines()[-1]
             tell(f"{count} process(es): torchrun does not work here ({last[:120]})")
     return found

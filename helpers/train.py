@@ -90,6 +90,8 @@ def parse_options(argv: list[str] | None) -> argparse.Namespace:
         args = parser.parse_args(argv)
         if args.data is not None and args.text is not None:
             parser.error(f"argument --data: not allowed with --preset {preset}, which names a text")
+        if args.ngram_rows and args.model != "modern":
+            parser.error("argument --ngram-rows: only the modern model has such tables; add --model modern")
     return args
 
 
@@ -154,7 +156,9 @@ def make_model(args: argparse.Namespace, vocab_size: int) -> GPTLanguageModel | 
     """A new model with the sizes that the options name."""
     sizes = {name: getattr(args, name) for name in ("block_size", "n_layer", "n_head", "n_embd", "dropout")}
     if args.model == "modern":
-        return ModernGPT(ModernConfig(vocab_size, **sizes, tie_weights=True))
+        # With tables of pairs a look two positions back gives nothing more, and costs time.
+        tables = {"ngram_rows": args.ngram_rows, "short_conv": not args.ngram_rows}
+        return ModernGPT(ModernConfig(vocab_size, **sizes, **tables, tie_weights=True))
     return GPTLanguageModel(GPTConfig(vocab_size, **sizes, activation=args.activation))
 
 

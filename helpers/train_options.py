@@ -23,6 +23,9 @@ PRESETS = {
     # today's parts: the most that this course gets out of 460,800 characters
     "modern": {"model": "modern", "optimizer": "muon", "steps": 600, "learning_rate": 5e-3, "final_fraction": 0.0,
                "momentum": 0.9, "eval_interval": 150},
+    # one block, and tables of pairs and triples: good in a few seconds (the sprint of helpers/race.py)
+    "sprint": {"model": "modern", "optimizer": "muon", "n_layer": 1, "n_embd": 80, "ngram_rows": [1021, 2039],
+               "batch_size": 32, "steps": 150, "learning_rate": 7e-3, "momentum": 0.9, "short_first": 0.6, "eval_interval": 50},
     # data/tales_gpt.safetensors
     "shipped": {"text": "tales", "tales_characters": 20_000_000, "n_layer": 4, "n_head": 4, "n_embd": 128,
                 "block_size": 416, "batch_size": 11, "steps": 10_000, "learning_rate": 5e-3, "final_fraction": 0.0,
@@ -55,6 +58,10 @@ def make_parser(description: str = "Train a GPT.") -> argparse.ArgumentParser:
     ap.add_argument(
         "--model", choices=["classic", "modern"], default="classic",
         help="classic: the GPT of notebook 10 (default); modern: with today's parts (notebook 16)",
+    )  # fmt: skip
+    ap.add_argument(
+        "--ngram-rows", type=whole(1), nargs="*", default=[],
+        help="rows of the modern model's tables of pairs, triples, ... of tokens, such as 1021 2039 (default: no tables)",
     )  # fmt: skip
     ap.add_argument("--n-layer", type=whole(1), default=4, help="blocks (default 4)")
     ap.add_argument("--n-head", type=whole(1), default=4, help="heads in each block (default 4)")

@@ -43,9 +43,9 @@ from helpers.stopping import StopAfterStep, not_finite
 from helpers.training_state import restore, state_of
 
 __all__ = [
-    "EVALUATION_SEED", "TrainingResult", "accumulate_gradients", "block_size_of", "check_sizes", "compile_or_note", "device_of",
-    "document_loss", "draw_batch", "estimate_loss", "learning_rate_at", "make_optimizers", "progress_bar", "train",
-    "validation_loss", "window_parts",
+    "EVALUATION_SEED", "TrainingResult", "accumulate_gradients", "block_size_of", "check_finished", "check_sizes",
+    "compile_or_note", "device_of", "document_loss", "draw_batch", "estimate_loss", "learning_rate_at",
+    "make_optimizers", "progress_bar", "train", "validation_loss", "window_parts",
 ]  # fmt: skip
 
 
@@ -68,6 +68,12 @@ class TrainingResult:
     best_state: dict = field(default_factory=dict, repr=False)
     best_step: int = 0
     best_loss: float = math.inf
+
+
+def check_finished(result: TrainingResult) -> None:
+    """Raise RuntimeError for a training that ended early: as a measurement half a run would be a wrong one."""
+    if result.stopped:
+        raise RuntimeError(f"a run was not finished: {result.stopped}")
 
 
 def train(

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from helpers import bench, ladder
+from helpers import bench, ladder, race
+from helpers.training import TrainingResult
 
 
 @pytest.fixture
@@ -36,6 +37,7 @@ def test_the_ladder_is_kept_with_machine_date_and_command(quick, tmp_path, capsy
     [
         (["--text", "no_such_file.txt"], "there is no file"),
         (["--out", "."], "is a folder"),
+        (["--out", "no_such_folder/x.json"], "there is no folder no_such_folder that can be written to"),
     ],
 )
 def test_what_cannot_work_is_said_before_anything_is_measured(words, said, capsys):
@@ -106,6 +108,21 @@ def test_what_was_measured_before_a_stop_is_kept(monkeypatch, tmp_path):
     assert bench.main(["--out", str(out)]) == 130
     kept = json.loads(out.read_text(encoding="utf-8"))
     assert kept["encode_ratio"] == 3.0 and kept["machine"] and "growth" not in kept
+
+
+def test_a_stop_inside_a_training_ends_like_every_stop(monkeypatch, capsys):
+    """`train` swallows the first Ctrl-C; the run that it cut short is no result, and the command ends with 130."""
+    stopped = TrainingResult(seconds=1.0, stopped="stopped by you after step 1 of 2")
+    monkeypatch.setattr(race, "train", lambda *args, **options: stopped)
+    assert bench.main(["--text", "tales", "--only", "time_to_loss", "--device", "cpu"]) == 130
+    assert "a run was not finished" in capsys.readouterr().err
+
+
+def test_a_race_that_did_not_reach_the_loss_says_so():
+    (line,) = bench.table_of({"time_to_loss": {"ratio": 21.0, "reached": False}})
+    assert "NOT reached" in line
+    (line,) = bench.table_of({"time_to_loss": {"ratio": 21.0, "reached": True}})
+    assert "21.0 times as fast" in line and "NOT" not in line
 
 
 def test_each_part_hands_the_text_and_the_device_on(monkeypatch):

@@ -329,8 +329,12 @@ def test_the_sprint_runs_live_and_the_race_is_drawn(space, monkeypatch):
     printed = run("sprint = race.run", space)
     assert space["lesson"].values["one block and tables"] == space["sprint"]["loss"]
     assert "classic" in printed and "one block and tables" in printed
+    assert space["alone"]["parameters"] == space["sprint"]["parameters"] - 80 * (1021 + 2039)
     printed = run('stored_race = load_measured("race")', space)
-    assert "helpers.bench --only time_to_loss" in printed and "times as fast: True" in printed
+    assert "helpers.bench --only time_to_loss" in printed and "(medians)" in printed
+    ratio = measured.load_measured("race")["time_to_loss"]["ratio"]
+    assert f"the sprint is {ratio:.0f} times as fast" in printed
+    assert callable(space.get("losses", len))  # no function of an earlier cell was overwritten
 
 
 # --- scaling ---

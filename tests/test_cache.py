@@ -7,6 +7,7 @@ from helpers.bigram import BigramLanguageModel
 from helpers.cache import KeyValueCache, Step, can_cache, can_step, forward_cached
 from helpers.gpt import GPTConfig, GPTLanguageModel
 from helpers.lora import add_lora, lora_parameters
+from helpers.modern import ModernConfig, NGramEmbedding
 from helpers.sampling import Reader, generate
 
 V, CONTEXT = 23, 12
@@ -143,6 +144,58 @@ def test_a_step_sees_weights_that_were_changed_in_place():
         model.lm_head.bias.mul_(2)
         cache.length -= 1
     torch.testing.assert_close(step(ids[:, :1], cache), 2 * before)
+
+
+def test_a_step_keeps_the_eps_of_each_norm():
+    model, cache, other = gpt(), KeyValueCache(CONTEXT), KeyValueCache(CONTEXT)
+    model.blocks[0].ln2.eps = model.ln_f.eps = 1.0
+    with torch.no_grad():
+        for each in (cache, other):
+            forward_cached(model, ids_of(1, 3), each)
+        expected = forward_cached(model, ids_of(1, 1), cache)[:, -1]
+    torch.testing.assert_close(Step(model)(ids_of(1, 1), other), expected)
+
+
+def test_the_reader_steps_where_it_can():
+    assert Reader(gpt()).step is not None and Reader(gpt(), None).step is None
+    assert Reader(gpt(looped_heads=True)).step is None
+
+
+def put(model, place: str, part) -> GPTLanguageModel:
+    """The model with another part at a place such as "blocks.0.ffwd"."""
+    *path, name = place.split(".")
+    owner = model.get_submodule(".".join(path))
+    setattr(owner, name, part)
+    return model
+
+
+class Own(torch.nn.Module):
+    def forward(self, x):
+        return 2 * x
+
+
+@pytest.mark.parametrize(
+    ("place", "part"),
+    [
+        ("blocks.0.ffwd", Own()), ("blocks.1.ffwd.net.3", torch.nn.Tanh()), ("blocks.1.ffwd.net.1", torch.nn.Tanh()),
+        ("blocks.1.ffwd.net.4", torch.nn.Tanh()), ("dropout", torch.nn.Tanh()), ("blocks.0.sa.dropout", torch.nn.Tanh()),
+        ("lm_head", torch.nn.Sequential(torch.nn.Linear(16, V))), ("ln_f", torch.nn.RMSNorm(16)),
+        ("token_embedding_table", NGramEmbedding(ModernConfig(V, n_embd=16, n_head=2, ngram_rows=(31,)))),
+    ],
+)  # fmt: skip
+def test_a_model_with_another_part_writes_what_it_writes_without_a_cache(place, part):
+    model = put(gpt(), place, part).eval()
+    assert not can_step(model)
+    plain = generate(model, ids_of(2, 3), 9, seed=1, cache=None)
+    assert torch.equal(generate(model, ids_of(2, 3), 9, seed=1), plain)
+
+
+def test_a_hook_on_any_part_is_called():
+    for place in ("blocks.1.ffwd.net.3", "blocks.0.ln1", "blocks.0.sa.qkv", "lm_head", "blocks.1.ffwd"):
+        model, calls = gpt(), []
+        model.get_submodule(place).register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        generate(model, ids_of(1, 2), 5, seed=1)
+        assert len(calls) == 5, place
 
 
 def test_a_step_is_for_models_of_plain_parts():

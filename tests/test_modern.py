@@ -150,6 +150,10 @@ def test_the_tables_of_pairs_and_triples_are_read_where_the_last_tokens_say():
             torch.testing.assert_close(got[row, t], expected)
 
 
+def test_one_number_of_rows_means_one_table():
+    assert ModernConfig(**SIZES, ngram_rows=5).ngram_rows == (5,)
+
+
 def test_pairs_that_share_no_row_have_rows_of_their_own():
     layer = NGramEmbedding(ModernConfig(**SIZES, ngram_rows=(144,)))  # 12 x 12: room for every pair
     pairs = torch.cartesian_prod(torch.arange(11), torch.arange(11))  # (121, 2)

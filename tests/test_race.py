@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from helpers import ladder, race, scaling
+from helpers import ladder, race, scaling, train
 from helpers.gpt import GPTLanguageModel
 from helpers.modern import ModernGPT
 from helpers.training import TrainingResult
@@ -30,6 +30,13 @@ def test_ours_have_at_most_800_000_parameters_and_the_same_context(recipe):
     assert sum(p.numel() for p in model.parameters()) <= 800_000
 
 
+def test_the_preset_of_the_training_command_is_the_sprint():
+    args = train.parse_options(["--preset", "sprint"])
+    assert train.make_model(args, 65).config == race.make_model(race.SPRINT, 65).config
+    assert {name: getattr(args, name) for name in race.SPRINT.training} == race.SPRINT.training
+    assert args.final_fraction == 0.1  # as by default in `train`
+
+
 def test_a_short_race_gives_the_medians_of_its_runs():
     said = []
     found = race.race(IDS[:2500], IDS[2500:], 9, seeds=(1, 2, 3), steps=2, tell=said.append)
@@ -45,6 +52,11 @@ def test_a_short_race_gives_the_medians_of_its_runs():
     assert found["reached"] == (found["loss"] <= found["peer_loss"])
     assert runs["peer"][0]["steps"] == runs["sprint"][0]["steps"] == 2
     assert runs["peer"][0]["loss"] != runs["peer"][1]["loss"]  # another seed is another run
+
+
+def test_a_recipe_without_a_length_asks_for_one():
+    with pytest.raises(ValueError, match="no number of steps of its own: give steps="):
+        race.run(race.LONG, IDS, IDS, 9, seed=1)
 
 
 def test_a_text_that_is_too_short_is_refused():

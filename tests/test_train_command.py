@@ -484,6 +484,8 @@ def test_with_tensorboard_each_evaluation_is_a_point_of_its_curves(tmp_path, mon
         (["--val-tokens", "-1"], "'-1' is not a whole number of at least 2"),
         (["--data", "x", "--text", "tales"], "not allowed with argument"),
         (["--data", "x", "--preset", "shipped"], "not allowed with --preset shipped"),
+        (["--ngram-rows", "1021"], "only the modern model has such tables; add --model modern"),
+        (["--model", "modern", "--ngram-rows", "0"], "'0' is not a whole number of at least 1"),
     ],
 )
 def test_options_that_cannot_work_end_with_a_sentence_and_code_2(options, message, capsys):
