@@ -1,6 +1,6 @@
 """Measure what the course is made for, on this machine, as ratios within one run.
 
-    python -m helpers.bench                                   # all parts but the two long ones, half an hour on two cores
+    python -m helpers.bench                                   # all parts but the two long ones, some 15 minutes on two cores
     python -m helpers.bench --only time_to_loss --json        # today's parts against a well-known recipe
     python -m helpers.bench --only ladder --out ladder.json   # from the classic GPT to a modern one, change by change
     python -m helpers.bench --only scaling                    # models of several sizes on tales of several lengths
