@@ -21,7 +21,6 @@ from multiprocessing import get_context
 import torch
 from torch import nn
 
-from helpers.device import synchronize
 from helpers.gpt import GPTConfig, GPTLanguageModel
 from helpers.modern import ModernConfig, ModernGPT
 from helpers.training import check_finished, train, validation_loss
@@ -103,17 +102,24 @@ def run_rung(
     _, training = settings_of(rung)
     torch.manual_seed(seed)
     model = make_model(rung, vocab_size, sizes).to(device)
+    made = run_whole(model, train_ids, val_ids, steps=steps, batch_size=batch_size, seed=seed, **training)
+    return {"seed": seed, "steps": steps} | {name: made[name] for name in ("seconds", "loss", "parameters")}
+
+
+def run_whole(model: nn.Module, train_ids: torch.Tensor, val_ids: torch.Tensor, **training) -> dict:
+    """Train a new model to the end and judge it. training: arguments of `train`, with `steps`.
+
+    Returns seconds (training steps alone), loss (nats per token, the whole validation text), tokens, parameters. Raises
+    RuntimeError where the training ended early: half a run would be a wrong result.
+    """
     result = train(
-        model, train_ids, val_ids, steps=steps, batch_size=batch_size, seed=seed, eval_interval=steps, eval_batches=1,
-        progress=False, **training,
-    )  # fmt: skip
-    synchronize(torch.device(device))
+        model, train_ids, val_ids, **training, eval_interval=training["steps"], eval_batches=1, progress=False
+    )
     check_finished(result)
     return {
-        "seed": seed,
-        "steps": steps,
         "seconds": round(result.seconds, 3),
         "loss": round(validation_loss(model, val_ids), 4),
+        "tokens": result.tokens,
         "parameters": sum(p.numel() for p in model.parameters()),
     }
 

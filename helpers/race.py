@@ -16,10 +16,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from helpers.device import synchronize
 from helpers.gpt import GPTConfig, GPTLanguageModel
+from helpers.ladder import run_whole
 from helpers.modern import ModernConfig, ModernGPT
-from helpers.training import check_finished, train, validation_loss
 
 BLOCK_SIZE = 64
 MARGIN = 0.95  # the share of the peer's time that LONG is planned to take
@@ -79,18 +78,7 @@ def run(
     training = recipe.training | ({} if steps is None else {"steps": steps})
     if "steps" not in training:
         raise ValueError("this recipe has no number of steps of its own: give steps=...")
-    result = train(
-        model, train_ids, val_ids, **training, seed=seed, eval_interval=training["steps"], eval_batches=1, progress=False
-    )  # fmt: skip
-    synchronize(torch.device(device))
-    check_finished(result)
-    return {
-        "seconds": round(result.seconds, 3),
-        "loss": round(validation_loss(model, val_ids), 4),
-        "steps": training["steps"],
-        "tokens": result.tokens,
-        "parameters": sum(p.numel() for p in model.parameters()),
-    }
+    return run_whole(model, train_ids, val_ids, **training, seed=seed) | {"steps": training["steps"]}
 
 
 def race(

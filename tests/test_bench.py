@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from helpers import bench, ladder, race
+from helpers import bench, ladder
 from helpers.training import TrainingResult
 
 
@@ -113,7 +113,7 @@ def test_what_was_measured_before_a_stop_is_kept(monkeypatch, tmp_path):
 def test_a_stop_inside_a_training_ends_like_every_stop(monkeypatch, capsys):
     """`train` swallows the first Ctrl-C; the run that it cut short is no result, and the command ends with 130."""
     stopped = TrainingResult(seconds=1.0, stopped="stopped by you after step 1 of 2")
-    monkeypatch.setattr(race, "train", lambda *args, **options: stopped)
+    monkeypatch.setattr(ladder, "train", lambda *args, **options: stopped)
     assert bench.main(["--text", "tales", "--only", "time_to_loss", "--device", "cpu"]) == 130
     assert "a run was not finished" in capsys.readouterr().err
 

@@ -67,7 +67,7 @@ def test_a_text_that_is_too_short_is_refused():
 @pytest.mark.parametrize("which", ["race", "ladder", "scaling"])
 def test_a_run_that_was_stopped_is_no_result(which, monkeypatch):
     """`train` swallows the first Ctrl-C and returns; half a run must not be counted as a whole one."""
-    module = {"race": race, "ladder": ladder, "scaling": scaling}[which]
+    module = scaling if which == "scaling" else ladder
     stopped = TrainingResult(seconds=1.0, stopped="stopped by you after step 1 of 2")
     monkeypatch.setattr(module, "train", lambda *args, **options: stopped)
     sizes = {"block_size": 16, "n_layer": 1, "n_head": 2, "n_embd": 16}
