@@ -262,4 +262,4 @@ def already_finished(args: argparse.Namespace, kept: Kept) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    distributed.leave(main())

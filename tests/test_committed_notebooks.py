@@ -64,6 +64,12 @@ def test_it_stores_no_error_no_warning_and_no_widget(notebook):
     ]
 
 
+def test_it_stores_no_process_that_broke_off(notebook):
+    """Some cells show a command that refuses something. None shows one that was torn away, as 13 once did."""
+    said = "".join(str(output.get("text", "")) for output in outputs(notebook))
+    assert not re.findall(r"terminate called|ChildFailedError|Segmentation fault|core dumped", said)
+
+
 def test_it_stores_pictures_with_a_text_for_who_cannot_see_them(notebook):
     pictures = [o for o in outputs(notebook) if "image/png" in o.get("data", {})]
     assert pictures and all(o.metadata["image/png"]["alt"] for o in pictures)

@@ -141,14 +141,14 @@ def test_a_killed_run_goes_on_to_the_losses_and_weights_of_the_undisturbed_one(p
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt" or not torch.distributed.is_available(), reason="no torchrun here")
-def test_two_processes_have_the_losses_of_one_within_a_hundred_thousandth(ported):
+def test_two_processes_have_the_losses_of_one_within_a_ten_thousandth(ported):
     run("def losses_of(*words)", ported)
     printed = run("TWENTY = [", ported)
     assert "2 processes" in printed and "(exit code 0)" in printed
     assert len(re.findall("^step +20 ", printed, re.M)) == 1  # rank 0 alone prints
     run('two = losses_in("pair.csv")', ported)
     assert [step for step, _, _ in ported["two"]] == [0, 5, 10, 15, 20]
-    assert ported["lesson"].recorded["two processes differ from one by"] < 1e-5
+    assert ported["lesson"].recorded["two processes differ from one by"] < 1e-4
 
 
 def test_the_words_that_make_torchrun_stumble_are_kept_from_it():

@@ -61,6 +61,25 @@ def environment() -> dict:
     return {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
+@pytest.mark.parametrize("processes, tidied", [("1", True), ("2", False)])
+def test_one_of_several_processes_ends_without_tidying_up(processes, tidied):
+    """Else the threads of gloo, alive as long as a DistributedDataParallel was made, may abort it at its end."""
+    program = (
+        "import atexit; from helpers import distributed\n"
+        "atexit.register(print, 'tidied up'); print('said', end=''); distributed.leave(3)"
+    )
+    given = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": processes, "MASTER_ADDR": "x", "MASTER_PORT": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment() | given, capture_output=True, encoding="utf-8"
+    )
+    assert done.returncode == 3 and done.stderr == ""
+    assert done.stdout.strip() == "said" + "tidied up" * tidied
+
+
+def test_the_command_ends_like_that():
+    assert "\n    distributed.leave(main())\n" in (ROOT / "helpers" / "train.py").read_text(encoding="utf-8")
+
+
 # --- the same training, whoever does it ---
 
 KINDS = {
