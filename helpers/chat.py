@@ -24,7 +24,7 @@ from helpers.token_files import END_OF_TEXT
 from helpers.tokenizer import CharTokenizer, Tokenizer
 
 HELP = """What you type is put behind the text so far, and the model goes on from there.
-/temperature 0.5   bolder below 1, wilder above; 0 = always the likeliest
+/temperature 0.5   more cautious below 1, bolder above; 0 = always the likeliest
 /reset             forget the text so far
 /quit              leave (or Ctrl-D; on Windows Ctrl-Z and Enter)
 Ctrl-C stops a reply. A line that is to begin with / needs a space before it."""

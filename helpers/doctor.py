@@ -194,8 +194,10 @@ def check_device() -> Iterator[Line]:
 def check_text() -> Iterator[Line]:
     """The text that the lessons will read."""
     books = importlib.import_module("helpers.books")
-    own = os.environ.get("COURSE_TEXT")
-    if own or books.BOOK_PATH.is_file():
+    own = os.environ.get("COURSE_TEXT", "").strip().strip("\"'")
+    if own == "tales":
+        yield Line("ok", "text", "the built-in tales (COURSE_TEXT)")
+    elif own or books.BOOK_PATH.is_file():
         mend = (
             "unset the variable COURSE_TEXT, or correct it"
             if own

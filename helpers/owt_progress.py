@@ -17,12 +17,12 @@ def bytes_in_words(size: float) -> str:
 
 
 def seconds_in_words(seconds: float) -> str:
-    """A span of time, roughly: "40 s", "12 min", "3.5 h" """
+    """A span of time, roughly: "about 40 s", "about 12 min", "less than a second" """
     if seconds < 1:
         return "less than a second"
     if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+        return f"about {seconds:.0f} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 6000 else f"about {seconds / 3600:.1f} h"
 
 
 class Progress:
@@ -53,7 +53,7 @@ class Progress:
         elif size:
             times = self.total / size
             seconds = TIMES_LONGER * first.seconds * times
-            time_for_it = f"; on one core that takes about {seconds_in_words(seconds)}" if quick else ""
+            time_for_it = f"; on one core that takes {seconds_in_words(seconds)}" if quick else ""
             self.say(
                 f"{bytes_in_words(self.total)} to read, with about {characters * times / 1e6:,.0f} million characters in "
                 f"them{time_for_it}"
@@ -81,5 +81,5 @@ class Progress:
             self.said, self.wait = now, BETWEEN
             left = (now - self.started) * (self.total - self.at) / self.at
             self.say(
-                f"{bytes_in_words(self.at)} of {bytes_in_words(self.total)} read, about {seconds_in_words(left)} left"
+                f"{bytes_in_words(self.at)} of {bytes_in_words(self.total)} read, {seconds_in_words(left)} left"
             )

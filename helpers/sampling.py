@@ -38,7 +38,7 @@ def next_token_probabilities(
 ) -> torch.Tensor:
     """Probabilities of the next token from its logits, both (B, V).
 
-    temperature: below 1 bolder, above 1 wilder, 0 = all weight on the largest logit.
+    temperature: below 1 the likelier tokens get more, above 1 the unlikely ones do, 0 = all weight on the largest logit.
     top_k: only the k most likely tokens; a k above V means all of them.
     top_p: only the smallest set of most likely tokens with at least this probability (Holtzman et al. 2019).
     """

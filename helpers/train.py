@@ -75,10 +75,23 @@ def main(argv: list[str] | None = None) -> int:
             error, ValueError
         ):  # about the settings, which are the same in all processes
             return 0
-        print(f"error: {distributed.explain(error)}", file=sys.stderr)
+        print(f"error: {distributed.explain(error)}{way_out_of(error)}", file=sys.stderr)
         return 1
     finally:
         distributed.stop()
+
+
+def way_out_of(error: Exception) -> str:
+    """What helps where memory ran out; PyTorch says so with an error of its own on a GPU, and in words elsewhere."""
+    signs = ("out of memory", "can't allocate memory", "not enough memory")
+    if not isinstance(error, torch.OutOfMemoryError) and not any(
+        sign in str(error).lower() for sign in signs
+    ):
+        return ""
+    return (
+        "\nHalf of --batch-size with twice --accumulation is the same training in less memory; then try a smaller "
+        "--block-size or model, or --dtype bfloat16."
+    )
 
 
 def parse_options(argv: list[str] | None) -> argparse.Namespace:

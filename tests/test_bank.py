@@ -33,7 +33,6 @@ from helpers.lesson.exercises import (
     judge,
 )
 from helpers.lesson.finding import course_notebooks
-from helpers.tales import write_tales
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted(path.stem for path in Path(bank.__file__).parent.glob("nb[0-9][0-9].py"))
@@ -197,7 +196,7 @@ def cell_id(exercise: Exercise) -> str:
 
 def check_cell(exercise: Exercise) -> str:
     name = exercise.name
-    return f"ex.{name}.check({name})\n# ex.{name}.hint()    ex.{name}.solution()"
+    return f"ex.{name}.check({name})\n# ex.{name}.hint()\n# ex.{name}.solution()"
 
 
 @pytest.mark.parametrize("path", WITH_EXERCISES, ids=lambda path: path.stem)
@@ -262,22 +261,18 @@ def shortened(path: Path) -> dict[str, str]:
 
 @pytest.mark.notebook
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["solutions", "wrong answers"])
 @pytest.mark.parametrize("path", WITH_EXERCISES, ids=lambda path: path.stem)
-def test_the_notebook_runs_with(path, kind, tmp_path, monkeypatch):
-    """... every stub replaced, with no network, and the cells of the checks say so.
+def test_the_notebook_runs_with_its_solutions(path, tmp_path, monkeypatch):
+    """... on the tales, with no network, and the cells of the checks say so.
 
-    Solutions on the tales; wrong answers on a text of the learner's own, which is short. The longest notebooks train few
-    steps here; test_notebooks_run.py runs them whole.
+    The longest notebooks train few steps here; test_notebooks_run.py runs them whole. With wrong answers: test_reruns.py.
     """
     wall = Wall(tmp_path)
     monkeypatch.setenv("PYTHONPATH", wall.environment()["PYTHONPATH"])
-    solved = kind == "solutions"
     fewer = shortened(path)
-    filled = fewer | {cell_id(e): e.solution if solved else e.wrong[0].code for e in exercises_in(path)}
-    own = tmp_path / "my own text.txt"
-    own.write_text(write_tales(8_000, seed=5).replace("the ", "ze "), encoding="utf-8", newline="\n")
-    result = run_notebook(path, text="tales" if solved else own, device="cpu", replace=filled)
+    result = run_notebook(
+        path, text="tales", device="cpu", replace=fewer | {cell_id(e): e.solution for e in exercises_in(path)}
+    )
     too_few = fewer and (result.error or "").startswith(
         "recorded values outside of their range"
     )  # after all cells
@@ -293,7 +288,7 @@ def test_the_notebook_runs_with(path, kind, tmp_path, monkeypatch):
     }
     assert said.keys() == {each.name for each in checks.values()} != set()
     for name, text in said.items():
-        assert text.startswith("Correct" if solved else "Not yet"), f"{name}: {text}"
+        assert text.startswith("Correct"), f"{name}: {text}"
 
 
 def test_the_bank_is_not_empty():

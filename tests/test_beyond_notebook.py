@@ -53,6 +53,7 @@ def base() -> dict:
         "def rotate",
         "def look_back",
         "class Attention",
+        "attention = Attention(config)",
         "class FeedForward",
         "class NGramEmbedding",
         "class ModernBlock",
@@ -141,7 +142,7 @@ def test_normed_scores_stay_below_the_lid_and_the_others_grow(space):
 
 
 def test_the_attention_layer_does_not_see_where_the_text_stands(space):
-    assert float(space["printed by class Attention"].split("by ")[1]) < 1e-4
+    assert float(space["printed by attention = Attention(config)"].split("by ")[1]) < 1e-4
 
 
 def test_a_gate_takes_two_thirds_of_the_width(space):
@@ -157,7 +158,10 @@ def test_a_gate_takes_two_thirds_of_the_width(space):
 
 def test_it_is_the_model_of_helpers_and_starts_at_the_logarithm_of_the_vocabulary(space):
     printed = space["printed by def fresh"]
-    assert "logit: 0.0\n" in printed
+    assert float(printed.split("logit: ")[1].split(",")[0]) < 1e-4
+    assert all(
+        block.sa.proj.weight.abs().max() > 0.1 for block in space["theirs"].blocks
+    )  # no zeros compared
     loss = float(printed.split("fresh model ")[1].split(",")[0])
     assert loss == pytest.approx(math.log(space["vocab_size"]), abs=0.2)
     assert int(printed.splitlines()[-1].split()[0].replace(",", "")) < 800_000
@@ -300,7 +304,7 @@ def test_the_live_runs_are_those_of_the_ladder(space):
 
 
 def test_the_cell_counts_the_pairs_and_triples_of_the_text(space):
-    printed = run("class NGramEmbedding", space).splitlines()
+    printed = run("with_tables = make_embedding", space).splitlines()
     text = space["train_ids"].tolist()
     for length, line in zip((2, 3), printed, strict=True):
         kinds = {tuple(text[i : i + length]) for i in range(len(text) - length + 1)}
@@ -373,7 +377,7 @@ def test_the_law_speaks_before_the_point_is_trained_and_the_best_size_follows_fr
     exec(source.replace("(2, 2, 52), 614_400", "(1, 2, 16), 1_536"), scaled)
     assert scaled["new"]["tokens"] == 1_536 and scaled["new_parameters"] == scaled["new"]["parameters"]
     run("speed = 6 * new", scaled)
-    rows = run("for minutes in (1, 10, 60, 480)", scaled).splitlines()[1:]
+    rows = run("for minutes in (0.25, 1, 10, 60)", scaled).splitlines()[1:]
     sizes = [int(row.split()[2].replace(",", "")) for row in rows]
     assert sizes == sorted(set(sizes)) and len(rows) == 4
 

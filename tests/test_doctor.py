@@ -193,6 +193,10 @@ def test_the_text_is_the_book_or_the_tales_or_ones_own(monkeypatch, tmp_path):
     (tmp_path / "book.txt").write_text("Toto barked.", encoding="utf-8")
     (line,) = doctor.check_text()
     assert line.level == "ok" and "12 characters" in line.says
+    for asked in ("tales", '"tales"'):
+        monkeypatch.setenv("COURSE_TEXT", asked)
+        (line,) = doctor.check_text()
+        assert line.level == "ok" and "tales" in line.says
     monkeypatch.setenv("COURSE_TEXT", str(tmp_path / "mine.txt"))
     (line,) = doctor.check_text()
     assert line.level == "problem" and "mine.txt" in line.says and "COURSE_TEXT" in line.mend

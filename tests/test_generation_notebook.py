@@ -72,7 +72,7 @@ def test_three_prompts_fail_in_three_places_and_are_handled(space):
     assert printed[0].startswith("empty: IndexError") and "not in the vocabulary" in printed[1]
     assert "block_size=416" in printed[2] and "no error" not in "".join(printed)
     handled = run("prompts-handled", space)
-    assert "empty: 0 characters, 1 ids" in handled and "416 ids, one more written: (1, 417)" in handled
+    assert "empty: 0 characters → ids (1, 1)" in handled and "ids (1, 416) → one more (1, 417)" in handled
     assert "replaced by '?'" in handled
 
 
@@ -117,8 +117,9 @@ def test_the_slider_draws_every_corner(space):
     run("explore-choice", space)
     slider = space["explore"]
     for pick in (0, -1):
-        fig, words = slider.draw(**{name: list(options)[pick] for name, options in slider.controls.items()})
-        assert "characters possible" in words
+        fig = slider.draw(**{name: list(options)[pick] for name, options in slider.controls.items()})
+        (words,) = (each.get_text() for each in fig.axes[0].texts)
+        assert "possible characters" in words and "equally likely" in words
         plt.close(fig)
     assert all(
         slider.start[name] in options for name, options in slider.controls.items() if name in slider.start
@@ -292,7 +293,7 @@ def test_the_chat_keeps_its_turns(space):
 def test_the_three_faults_show_their_symptoms(space):
     run("one-layer-cached", space)
     run("short-teller", space)
-    printed = run("break-it", space)
+    printed = run("break-it", space) + run("break-it-b", space) + run("break-it-c", space)
     a, b, *tales_told = printed.splitlines()
     faulty, healthy = (
         int(part.split(")")[0].split()[0]) for part in (a.split("likeliest: ")[1], a.split("healthy: ")[1])

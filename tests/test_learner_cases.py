@@ -414,6 +414,7 @@ SCRIPTS = {  # each is run as a learner types it, in the test named here
     "helpers/openwebtext.py": "test_openwebtext.py::test_the_command_works_in_a_process_of_its_own_without_torch",
     "helpers/train.py": "test_learner_cases.py::test_the_training_and_writing_commands_work_on_any_locale",
     "helpers/lesson/course.py": "test_lessons.py::test_the_tables_of_the_notebooks_readme_are_made_by_a_command",
+    "helpers/lesson/picture.py": "test_lessons.py::test_the_picture_of_the_readme_is_drawn_by_a_command",
     "helpers/lesson/progress.py": "test_lessons.py::test_the_progress_command_works_on_any_locale",
     "helpers/lesson/reset.py": "test_learner_cases.py::test_the_reset_command_works_on_any_locale",
     "helpers/lesson/runner.py": "test_notebooks_run.py::test_the_notebook_runs_to_its_end",

@@ -277,6 +277,18 @@ def test_the_tables_of_the_notebooks_readme_are_those_of_the_course():
     assert course.with_tables(readme) == readme, "make it anew: python -m helpers.lesson.course"
 
 
+def test_the_picture_of_the_readme_is_drawn_by_a_command(tmp_path):
+    """In a copy of the course, with the losses that notebook 16 stored there."""
+    copy = copy_of_the_course(tmp_path / "course", course.notebook("16").path)
+    page = copy / "notebooks" / "16_beyond.ipynb"
+    page.write_text(page.read_text(encoding="utf-8").replace("  GPT      ", "  GPU      "), encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(copy)}
+    command = [sys.executable, "-m", "helpers.lesson.picture"]
+    subprocess.run(command, cwd=copy, env=environment, check=True)
+    drawn = (copy / "notebooks" / "ladder.png").read_bytes()
+    assert b"uniform 4.3" in drawn and b"; GPU 1." in drawn and len(drawn) > 30_000
+
+
 def test_the_tables_of_the_notebooks_readme_are_made_by_a_command(tmp_path):
     """In a copy of the course without notebook 01, its line goes, and the rest of the page stays."""
     copy = copy_of_the_course(tmp_path / "course", *(e.path for e in course.COURSE if e.path.is_file()))

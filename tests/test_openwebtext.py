@@ -30,6 +30,7 @@ from helpers.openwebtext import documents, extract, main, write_sample
 from helpers.owt_folder import Lock
 from helpers.owt_jobs import Entry, Job
 from helpers.owt_parts import Recipe, run_job
+from helpers.owt_progress import seconds_in_words
 from helpers.owt_workers import WorkerError, Workers
 from helpers.texts import normalise
 from helpers.token_files import END_OF_TEXT, read_about
@@ -896,6 +897,19 @@ def test_the_command_works_in_a_process_of_its_own_without_torch(tmp_path):
     assert "ratio" in output and "peak memory" in output
     code = "import sys, helpers.openwebtext; sys.exit('torch' in sys.modules or 'tokenizers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.4, "less than a second"),
+        (40, "about 40 s"),
+        (720, "about 12 min"),
+        (12_600, "about 3.5 h"),
+    ],
+)
+def test_a_time_is_told_roughly_and_less_than_a_second_is_not_about(seconds, words):
+    assert seconds_in_words(seconds) == words
 
 
 # --- memory (case 27) ---

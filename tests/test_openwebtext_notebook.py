@@ -115,9 +115,24 @@ def test_a_batch_from_the_map_is_that_from_memory(loading):
 
 def test_the_notebooks_token_file_and_the_loader_give_the_batches_of_a_tensor(loading):
     printed = run("class TokenFile:", loading)
-    assert printed.count("True") == 2 and "False" not in printed  # for one window, too
+    assert printed.count("True") == 1 and "False" not in printed
+    for size in (1, 12):  # a batch of one window, too
+        one, other = (
+            batches.get_batch(loading[name], 64, size, loading["dice"]()) for name in ("in_file", "in_memory")
+        )
+        assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])
     assert loading["TokenFile"] is not batches.TokenFile
     assert "equal to get_batch: True" in run("class Windows(Dataset)", loading)
+
+
+def test_a_map_that_stays_open_gives_the_same_batches(loading):
+    run("class TokenFile:", loading)
+    run("class Windows(Dataset)", loading)
+    assert run("class OpenMap", loading).count(" ms for each batch") == 4
+    one, other = (
+        batches.get_batch(loading[name], 64, 12, loading["dice"]()) for name in ("in_file", "open_map")
+    )
+    assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])
 
 
 # --- archives ---
@@ -183,6 +198,18 @@ def test_the_two_files_share_no_document_and_lose_none(names):
     assert "in both: 0 " in printed and printed.rstrip().endswith("True")
 
 
+def test_the_vocabulary_of_its_archive_has_the_end_of_a_document_and_the_stand_in_besides(names, tmp_path):
+    archive = openwebtext.write_sample(
+        tmp_path, megabytes=2.0
+    )  # as in the notebook: too long to be read whole first
+    openwebtext.extract(archive, tmp_path / "owt", validation=0.1, progress=False)
+    tokens = batches.TokenFile(tmp_path / "owt" / "val.bin")
+    documents = [text for _, text in names["pages_of"](archive)]
+    space = names | {"out": tmp_path / "owt", "tokens": tokens, "documents": documents}
+    assert "characters, with its whole vocabulary" in run("on_no_page = ", space)
+    assert space["on_no_page"] == [END_OF_TEXT, "\ufffd"]
+
+
 # --- token files ---
 
 
@@ -231,7 +258,7 @@ def test_the_third_fault_shows_now_and_then(faults):
 
 def test_eight_cards_take_an_eighth_of_the_time_and_the_slider_starts_at_a_choice_it_has(names):
     space = names | {
-        "numbers": 1000,
+        "parameters": 1000,
         "GPT2_SMALL": 124e6,
         "GPT2_TOKENS": 9.0e9,
         "speed": 3e10,

@@ -412,19 +412,21 @@ def test_outputs_of_another_text_are_not_saved(tmp_path, monkeypatch, capsys, ho
 
 @pytest.fixture
 def stub(monkeypatch, tmp_path):
-    """Three notebooks, and calls noted instead of run; each takes 100 s and 50 MiB."""
-    calls = []
+    """Three notebooks, and calls noted instead of run; each takes 10 s (see `seconds`) and 50 MiB."""
+    calls, seconds = [], [10.0]
 
     def run(path, **options):
         calls.append((path.name, options))
-        return Result(path.stem, seconds=100.0, peak_mib=50.0, ok=True)
+        return Result(path.stem, seconds=seconds[0], peak_mib=50.0, ok=True)
 
     monkeypatch.setattr(runner, "run_notebook", run)
     monkeypatch.delenv("COURSE_TEXT", raising=False)
     monkeypatch.delenv("COURSE_DEVICE", raising=False)
     for name in ("01_text_and_tokenizers", "05_bigram", "10_gpt"):
         toy(tmp_path, name, "1")
-    return SimpleNamespace(calls=calls, main=lambda *a: runner.main(["--notebooks", str(tmp_path), *a]))
+    return SimpleNamespace(
+        calls=calls, seconds=seconds, main=lambda *a: runner.main(["--notebooks", str(tmp_path), *a])
+    )
 
 
 def test_named_notebooks_run_once_each_in_the_order_of_the_course(stub):
@@ -461,7 +463,15 @@ def test_text_device_and_time_out_are_handed_on(stub):
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--timeout", "0"], ["--timeout", "abc"], ["--timeout", "nan"], ["--device", "tpu"]]
+    "wrong",
+    [
+        ["--timeout", "0"],
+        ["--timeout", "abc"],
+        ["--timeout", "nan"],
+        ["--device", "tpu"],
+        ["--margin", "-1"],
+        ["--margin", "twice"],
+    ],
 )
 def test_wrong_values_are_refused(stub, wrong, capsys):
     with pytest.raises(SystemExit) as stopped:
@@ -477,7 +487,8 @@ def test_a_device_that_is_not_here_is_an_error_before_anything_starts(stub, caps
 
 
 def test_over_budget_is_marked_on_the_cpu_only_and_stays_ok(stub, capsys):
-    assert stub.main("--device", "cpu", "--json") == 0
+    stub.seconds[0] = 100.0
+    assert stub.main("--device", "cpu", "--json", "--margin", "5") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].endswith("ok, over budget") and lines[3].endswith("ok, over budget")  # 25 s and 40 s
     assert lines[4].endswith("  ok")  # 120 s
@@ -485,8 +496,52 @@ def test_over_budget_is_marked_on_the_cpu_only_and_stays_ok(stub, capsys):
     assert all(row["ok"] for row in json.loads(lines[-1]))
 
 
+def test_a_notebook_that_takes_more_than_its_budget_and_the_margin_fails(stub, capsys):
+    stub.seconds[0] = 100.0
+    assert stub.main("--device", "cpu", "--json") == 1
+    out = capsys.readouterr().out
+    assert [row["ok"] for row in json.loads(out.splitlines()[-1])] == [False, False, True]  # 25, 40 and 120 s
+    assert "it took 100 s, more than 2 times its budget of 40 s" in out and "--margin allows more" in out
+
+
+def test_too_much_memory_and_too_large_outputs_fail(stub, capsys, monkeypatch, tmp_path):
+    page = new_notebook(
+        cells=[new_code_cell("1", outputs=[nbformat.v4.new_output("stream", text="x" * 2_000_000)])]
+    )
+    for facts, said in (
+        ({"peak_mib": 2100.0}, "it held 2100 MiB at once, allowed are 2048"),
+        ({"executed": page}, "bytes, allowed are 1,000,000: print and draw less"),
+    ):
+        result = Result("10_gpt", seconds=1.0, ok=True, **facts)
+        monkeypatch.setattr(runner, "run_notebook", lambda path, result=result, **_: result)
+        assert stub.main("10", "--device", "cpu") == 1
+        assert said in capsys.readouterr().out
+
+
+def test_quick_is_handed_on_and_does_not_go_with_saving(stub, capsys, monkeypatch):
+    assert stub.main("10", "--quick") == 0 and stub.calls[-1][1]["quick"] is True
+    assert stub.main("10") == 0 and stub.calls[-1][1]["quick"] is False
+    monkeypatch.setenv("COURSE_QUICK", "1")
+    assert stub.main("10") == 0 and stub.calls[-1][1]["quick"] is True
+    assert stub.main("10", "--save-outputs") == 2
+    assert "leave --quick and COURSE_QUICK out" in capsys.readouterr().err
+
+
+def test_a_quick_run_trains_a_twentieth_of_the_steps(tmp_path):
+    path = toy(
+        tmp_path,
+        "05_toy",
+        'STEPS, BATCH = 60, 12\nsettings = {"batch_size": 12, "steps": 1200}\nprint(STEPS, settings["steps"])',
+        "def train(steps=1_000): return steps\nprint(train(), train(steps=100), train(steps=120))",
+        "for step in range(500): pass\nprint(step)  # a loop by hand stays",
+    )
+    assert printed(run_notebook(path, quick=True).executed) == "3 60\n50 100 6\n499\n"
+    assert printed(run_notebook(path, quick=False).executed) == "60 1200\n1000 100 120\n499\n"
+
+
 def test_no_budget_is_marked_on_a_gpu(stub, capsys, monkeypatch):
     monkeypatch.setattr("helpers.device.pick_device", lambda wanted=None: SimpleNamespace(type="cuda"))
+    stub.seconds[0] = 100.0
     assert stub.main("--device", "cuda") == 0
     assert "over budget" not in capsys.readouterr().out
 

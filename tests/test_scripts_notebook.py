@@ -389,7 +389,7 @@ def test_a_short_text_gives_way_to_the_tales_and_a_long_one_is_cut(base):
 
 def test_the_line_in_the_sweep_is_the_loss_of_the_frequencies_on_the_validation_text(ported):
     names = ported | {
-        "losses_of": lambda *words: [(0, 4.0, 4.0), (15, 3.0, 3.1), (30, 2.5, 2.0 + len(words[-1]))]
+        "losses_of": lambda *words: [(0, 4.0, 4.0), (10, 3.0, 3.1), (30, 2.5, 2.0 + len(words[-1]))]
     }
     printed = run("sweep = {}", names)
     counts = Counter(names["train_ids"].tolist())

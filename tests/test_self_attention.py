@@ -67,8 +67,8 @@ def space() -> dict:
     names["said"] = run(
         names, "looped = ", "triangle = torch.tril", "scores = torch.zeros(T, T)", "by_loop =", "def draw_numbers",
         "softmax, then mask", "def channels_of", "W_query = ", "query = x @ W_query", "scores = (query @ key.T)",
-        "def look_from", "def attend", "to_query, to_key", "spreads = {}", "def draw_scaling", "def measure_softmax",
-        "class Head", "class OneHeadModel",
+        "def look_from", "def draw_look", "def attend", "to_query, to_key", "spreads = {}", "def draw_scaling",
+        "def measure_softmax", "class Head", "class OneHeadModel",
     )  # fmt: skip
     return names
 
@@ -254,7 +254,7 @@ def trained(space) -> dict:
         assert source != cell("def learn(")
         exec(source, names)
         names["ladder"] = {"counted bigram": 2.3}
-        exec(cell("def weights_of"), names)
+        run(names, "def weights_of", "def draw_map")
     return names
 
 
@@ -304,7 +304,7 @@ def test_every_stand_of_the_sliders_can_be_drawn(trained):
 
 def test_each_patient_of_the_zoo_shows_its_symptom(trained):
     names = dict(trained)
-    run(names, "class Patient")
+    run(names, "class Patient", "def admit", "def symptoms_of")
     symptoms = {name: found for name, (_, found) in names["ward"].items()}
     assert list(symptoms) == ["healthy", "A", "B", "C", "D", "E"]
     loss, last, rows, moved, echo = (

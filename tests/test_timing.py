@@ -105,8 +105,8 @@ def test_the_first_call_is_a_warm_up_and_not_counted(world):
     found = measure(w.run, w.wait)
     assert (found.median, found.low, found.high) == pytest.approx((0.25, 0.25, 0.25))
     assert (
-        found.repeats == 7 and w.calls == 1 + 1 + 7
-    )  # warm-up, a look at how long it takes, seven measurements
+        found.repeats == 7 and w.calls == 1 + 2 + 7
+    )  # warm-up, two looks at how long it takes, seven measurements
 
 
 def test_it_rests_before_the_first_call_until_the_threads_of_another_library_sleep(world, monkeypatch):
@@ -119,7 +119,9 @@ def test_it_rests_before_the_first_call_until_the_threads_of_another_library_sle
 
 
 def test_a_measurement_keeps_the_median_and_the_spread_and_not_the_mean(world):
-    w = world(0.2, 0.3, 5.0, 0.25, 0.2, 0.28)  # the first of them is spent on the look at how long it takes
+    w = world(
+        0.2, 0.2, 0.3, 5.0, 0.25, 0.2, 0.28
+    )  # the first two are spent on the looks at how long it takes
     found = measure(w.run, w.wait, repeats=5)
     assert found.median == pytest.approx(0.28)
     assert (found.low, found.high) == pytest.approx((0.2, 5.0))
@@ -131,6 +133,12 @@ def test_a_quick_call_is_made_many_times_between_two_looks_at_the_clock(world):
     assert found.median == pytest.approx(1e-5)
     longest = max(len(runs) for runs in re.findall("r+", "".join(event[0] for event in w.events)))
     assert 0.002 <= longest * 1e-5 < 0.004
+
+
+def test_one_interrupted_look_does_not_make_a_measurement_of_a_single_call(world):
+    w = world(0.5, *[1e-5] * 10_000)  # the first look at a quick call is interrupted for half a second
+    assert measure(w.run, w.wait, repeats=5, shortest=0.002).high == pytest.approx(1e-5)
+    assert w.calls > 5 * 0.002 / 1e-5
 
 
 def test_a_clock_that_stands_still_does_not_make_it_endless(world):
@@ -149,7 +157,7 @@ def test_a_run_that_takes_too_long_ends_the_measurement_with_its_seconds(world):
     w = world(0.4)
     with pytest.raises(TooLong) as found:
         measure(w.run, w.wait, too_long=0.3)
-    assert found.value.seconds == pytest.approx(0.4) and w.calls == 2
+    assert found.value.seconds == pytest.approx(0.4) and w.calls == 3
     assert measure(w.run, w.wait, too_long=0.5).median == pytest.approx(0.4)
 
 

@@ -525,6 +525,25 @@ def test_a_history_that_nobody_asked_to_log_has_the_columns_of_a_log():
     assert isinstance(result, TrainingResult) and all(tuple(entry) == COLUMNS for entry in result.history)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems promise memory that they do not have")
+def test_a_model_that_no_memory_holds_ends_with_the_way_out(capsys):
+    sizes = ["--n-embd", "1000000", "--n-head", "1", "--block-size", "2"]
+    assert train.main([*sizes, "--text", "tales", "--tales-characters", "3000", "--device", "cpu"]) == 1
+    assert "--batch-size with twice --accumulation" in capsys.readouterr().err
+
+
+def test_so_does_a_training_for_which_a_card_is_too_small(monkeypatch, capsys):
+    def full(*arguments, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    monkeypatch.setattr(train, "train", full)
+    assert train.main([*RUN, "--text", "tales", "--tales-characters", "3000"]) == 1
+    said = capsys.readouterr().err
+    assert (
+        "20.00 GiB" in said and "--batch-size with twice --accumulation" in said and "Traceback" not in said
+    )
+
+
 def test_ctrl_c_before_or_after_the_training_is_no_traceback(monkeypatch, capsys):
     def pressed(*arguments, **options):
         raise KeyboardInterrupt

@@ -8,6 +8,7 @@ Nothing of it computes for the model; all of it can be deleted from a notebook, 
 """
 
 import html
+import importlib
 import math
 import platform
 import random
@@ -23,6 +24,7 @@ from helpers.lesson import bank, course, exercises, figures, progress
 
 NATS = "nats per character"
 SEED = 1337
+TRAINS_FROM = 5  # the first notebook that uses an optimizer
 # The rungs of the loss ladder, in the order in which the course climbs them: name of the record -> words.
 LADDER = (
     "uniform", "unigram", "counted bigram", "neural bigram", "one head", "multi-head", "one block", "GPT", "modern GPT",
@@ -149,6 +151,10 @@ def start(number: int | str, device: torch.device | str) -> Lesson:
         _current._detach()
     _current = lesson
     lesson._attach()
+    if int(lesson.about.number) >= TRAINS_FROM:
+        # What the first optimizer would import. An interrupt in the middle of it leaves PyTorch without a part, and every
+        # training after that fails until the kernel is restarted; here nobody interrupts.
+        importlib.import_module("torch._dynamo")
     random.seed(SEED)
     np.random.seed(SEED)
     torch.manual_seed(SEED)

@@ -2,6 +2,7 @@
 
 python -m helpers run                       all of them, in order
 python -m helpers run 05 bigram --text tales
+python -m helpers run --quick               does every cell run here? A twentieth of the training, no value is judged
 python -m helpers run --save-outputs        for those who write the course: put the outputs into the files
 """
 
@@ -19,9 +20,9 @@ from nbformat import NotebookNode
 from tqdm.std import tqdm
 
 from helpers import books
-from helpers.lesson.execution import Result, course_text, run_notebook
+from helpers.lesson.execution import Result, course_text, quick_wanted, run_notebook
 from helpers.lesson.finding import NOTEBOOKS, NotFound, course_notebooks, find
-from helpers.lesson.saving import SavingError, code_cells, plain, prepare, write
+from helpers.lesson.saving import NOTEBOOK_LIMIT, SavingError, code_cells, plain, prepare, to_bytes, write
 
 __all__ = ["BUDGETS", "Result", "main", "run_notebook"]
 
@@ -30,6 +31,8 @@ BUDGETS = {
     "00": 15, "01": 25, "02": 20, "03": 45, "04": 15, "05": 40, "06": 45, "07": 30, "08": 30, "09": 30, "10": 120,
     "11": 60, "12": 30, "13": 60, "14": 45, "15": 105, "16": 150,
 }  # fmt: skip
+MARGIN = 2.0  # so many times its budget may a notebook take on a slower or a busy machine
+MEMORY_LIMIT = 2048  # MiB that a notebook may take on a CPU, with the processes it starts
 TRACEBACK_LINES = 25
 
 
@@ -41,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     try:
         names = chosen(options.notebooks, options.names)
+        if options.quick and options.save_outputs:
+            raise ValueError("--save-outputs stores whole runs: leave --quick and COURSE_QUICK out")
         options.text = text_to_use(options.text, options.save_outputs)
         device_check(options.device)
     except (NotFound, ValueError, RuntimeError) as error:  # BookError is a ValueError
@@ -86,10 +91,23 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="store the outputs in the notebooks (only with the Oz book)",
     )
+    p.add_argument(
+        "--quick",
+        action="store_true",
+        default=quick_wanted(),
+        help="train a twentieth of the steps and judge no value (also: COURSE_QUICK=1)",
+    )
+    p.add_argument(
+        "--margin",
+        type=above_zero,
+        default=MARGIN,
+        metavar="FACTOR",
+        help="fail where a notebook takes longer than its budget times this, on a CPU (default: %(default)g)",
+    )
     p.add_argument("--json", action="store_true", help="end with one line of JSON")
     p.add_argument(
         "--timeout",
-        type=seconds,
+        type=above_zero,
         default=600.0,
         metavar="SECONDS",
         help="for one cell (default: %(default)g)",
@@ -98,14 +116,14 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def seconds(text: str) -> float:
-    """Return a number of seconds above 0, for argparse."""
+def above_zero(text: str) -> float:
+    """Return a number above 0, for argparse."""
     try:
         value = float(text)
     except ValueError:
         value = 0.0
     if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return value
 
 
@@ -160,8 +178,10 @@ def run_one(path: Path, options: argparse.Namespace, number: int, total: int) ->
     with Progress(path.stem, f"[{number}/{total}]") as progress:
         result = run_notebook(
             path, text=options.text, device=options.device, timeout=options.timeout, my_gpt=options.my_gpt,
-            state=options.state, on_cell=progress.on_cell,
+            state=options.state, on_cell=progress.on_cell, quick=options.quick,
         )  # fmt: skip
+    if result.ok and (wrong := beyond_limits(result, options)):
+        result.ok, result.error = False, f"ran, but {'; '.join(wrong)}"
     if result.ok and options.save_outputs:
         try:
             write(path, prepare(result.executed), over=before)
@@ -203,10 +223,28 @@ class Progress:
             self.bar.refresh()
 
 
+def beyond_limits(result: Result, options: argparse.Namespace) -> list[str]:
+    """Return what a run took too much of: time and memory on a CPU, and room for its outputs in the file."""
+    found, budget = [], BUDGETS.get(result.notebook[:2], math.inf)
+    if result.seconds > options.margin * budget and on_cpu(options.device):
+        found.append(
+            f"it took {result.seconds:.0f} s, more than {options.margin:g} times its budget of {budget} s: is the "
+            "machine busy or slow? --margin allows more"
+        )
+    if result.peak_mib > MEMORY_LIMIT and on_cpu(options.device):
+        found.append(f"it held {result.peak_mib:.0f} MiB at once, allowed are {MEMORY_LIMIT}")
+    size = len(to_bytes(result.executed)) if result.executed else 0
+    if size > NOTEBOOK_LIMIT:
+        found.append(
+            f"with its outputs it has {size:,} bytes, allowed are {NOTEBOOK_LIMIT:,}: print and draw less"
+        )
+    return found
+
+
 def verdict(result: Result, options: argparse.Namespace) -> str:
     """Return what stands in the table: ok, saved, failed or not saved, and whether the budget was kept."""
     if not result.ok:
-        return "not saved" if result.error.startswith("ran,") else "failed"
+        return "not saved" if "outputs were not saved" in result.error else "failed"
     late = result.seconds > BUDGETS.get(result.notebook[:2], math.inf) and on_cpu(options.device)
     return ("saved" if options.save_outputs else "ok") + (", over budget" if late else "")
 

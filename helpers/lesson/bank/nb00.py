@@ -45,7 +45,8 @@ def check(answer) -> None:
         )
     if near(packed / raw):
         raise NotYet(
-            "share", "that is the share that is left, as in the bars. Bits per character are asked for."
+            "share",
+            "that is the share that is left, as printed above the bars. Bits per character are asked for.",
         )
     if near(8 * packed):
         raise NotYet(
@@ -72,9 +73,10 @@ EXERCISES = [
         minutes=4,
         statement=(
             "The bars above came with bits per character. Write the function that computes them: "
-            "`bits_per_character(text)` packs the text with `lzma.compress` and says how many bits are left for each "
-            "character. Mind that `compress` takes bytes, and that a character is not always one byte. Your function also works "
-            "on the whole text: `bits_per_character(book.text)`."
+            "`bits_per_character(text)` packs the text with `lzma.compress` and shares out the bits of what is left among the "
+            "characters of the text. Mind that `compress` takes bytes, and that a character is not always one byte. Then try it "
+            "on a long text, such as `bits_per_character(book.text)`: in a very short one, the fixed header of the packed file "
+            "costs more than the text itself."
         ),
         stub=STUB,
         solution=SOLUTION,

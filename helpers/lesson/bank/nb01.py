@@ -317,7 +317,7 @@ UNKNOWN_SHARE = Exercise(
     difficulty="medium",
     minutes=5,
     statement=(
-        "Write the measurement of the last cells as a function: `unknown_share(known_text, new_text)` is the share of the "
+        "Write the measurement above as a function: `unknown_share(known_text, new_text)` is the share of the "
         "tokens of `new_text` that a word tokenizer made from `known_text` has no id for. Use `words` for both texts. A "
         "token that comes three times counts three times."
     ),
@@ -499,8 +499,9 @@ APPLY_MERGES = Exercise(
     minutes=6,
     statement=(
         "Training gave a list of merges. To encode a new piece of text, the same merges are made again, in the order in "
-        "which they were learnt, each wherever its pair stands. Write `apply_merges(tokens, merges)`, which gets a list of "
-        "single characters, and use `merge` from above."
+        "which they were learnt, each wherever its pair stands. Write `apply_merges(tokens, merges)`, and use `merge` "
+        "from above. Your function gets a list of single characters, not of bytes, so that you can read what it makes; for "
+        "`merge` that is all the same."
     ),
     stub=APPLY_STUB,
     solution=_apply("    for pair in merges:\n        tokens = merge(tokens, pair)\n    return tokens\n"),

@@ -86,7 +86,7 @@ MEAN_SQUARED_ERROR = Exercise(
     minutes=5,
     statement=(
         "A model has made N predictions, as a column `(N, 1)`. The N targets are a row, `(N,)`. This line runs, and its "
-        "result looks like an error that falls as the model learns:\n\n"
+        "result is a number that can even fall while the model learns:\n\n"
         "```python\n"
         "return ((predictions - targets) ** 2).mean()\n"
         "```\n\n"
@@ -117,7 +117,7 @@ MEAN_SQUARED_ERROR = Exercise(
 DOT_STUB = '''def dot_product(a, b):
     """The sum of the products of the numbers that stand at the same place.
 
-    a, b: lists of numbers, of the same length (else ValueError)    returns: a number
+    a, b: lists with equally many numbers (else ValueError)    returns: a number
     """
     ...
 '''
@@ -190,8 +190,9 @@ DOT_PRODUCT = Exercise(
     difficulty="easy",
     minutes=4,
     statement=(
-        "Write `dot_product(a, b)` for two lists of numbers, in plain Python. Lists of different lengths have no dot product: "
-        "raise a `ValueError` for them, as PyTorch raises an error, instead of a wrong number."
+        "Write `dot_product(a, b)` for two lists with equally many numbers, in plain Python. Where one list has more numbers "
+        "than the other there is no dot product: raise a `ValueError`, as PyTorch raises an error, instead of returning a wrong "
+        "number."
     ),
     stub=DOT_STUB,
     solution=_dot(f"{DOT_LENGTHS}    return sum(x * y for x, y in zip(a, b, strict=True))\n"),

@@ -178,9 +178,9 @@ MOVE_TOGETHER = Exercise(
     difficulty="medium",
     minutes=6,
     statement=(
-        "A batch often is a dict: some tensors, and some facts about them, such as a step or a name. Write "
+        "A batch is often a dict: some tensors, and some facts about them, such as a step or a name. Write "
         "`move_together(model, batch, device)`: it returns the model and a batch with all tensors on `device`, whatever "
-        "their names; what is no tensor stays as it is. Build a **new** dict and leave the given one alone. "
+        "their names; what is not a tensor stays as it is. Build a **new** dict and leave the given one alone. "
         "`isinstance(value, torch.Tensor)` asks whether a value is a tensor. The check moves to `meta`, which every machine has."
     ),
     stub=MOVE_STUB,
@@ -345,10 +345,11 @@ HONEST_SECONDS = Exercise(
     minutes=8,
     statement=(
         "Put it together. Write `honest_seconds(run, synchronize, clock, repeats=5)`: one call of `run` to warm up, which is "
-        "not counted; then `repeats` calls, each with a start and a stop of its own; return the **median**: the middle one "
-        "of the times when they are sorted, so that a single slow call does not move it. `statistics.median` is imported "
-        "as `median`. `run`, `synchronize` and `clock` are functions without arguments. Read the clock only when nothing "
-        "is at work: the check brings a device and a clock of its own, and notes every call of `clock()`."
+        "not counted; then `repeats` calls, each with a start and a stop of its own; return the **median** of their times. "
+        "(`run`, `synchronize` and `clock` are functions without arguments, and `statistics.median` is imported as "
+        "`median`.)\n\n"
+        "Read the clock only when nothing is at work. The check brings a device and a clock of its own, and notes every call "
+        "of `clock()`."
     ),
     stub=HONEST_STUB,
     solution=_honest(f"{HONEST_WARM_UP}{HONEST_LOOP}    return median(times)\n"),
@@ -468,10 +469,9 @@ FIRST_SIZE_THAT_PAYS = Exercise(
     difficulty="medium",
     minutes=7,
     statement=(
-        "Write `first_size_that_pays(sizes, cpu, gpu)`: the smallest size from which the GPU is quicker, there and at all "
-        "larger sizes. The times are measured: where the GPU happens to be ahead at one size, the CPU may have been "
-        "interrupted, so it has to be quicker at **every** larger size, too. Equal times do not count as quicker. "
-        "If there is no such size, return `None`."
+        "Write `first_size_that_pays(sizes, cpu, gpu)`: the smallest size from which the GPU is quicker, there and at **all** "
+        "larger sizes. The times are measured: where the GPU is ahead at one size only, the CPU may have been interrupted. "
+        "Equal times do not count as quicker. If there is no such size, return `None`."
     ),
     stub=PAYS_STUB,
     solution=_pays(
@@ -580,13 +580,13 @@ MODEL_BYTES = Exercise(
     difficulty="easy",
     minutes=4,
     statement=(
-        "Write `model_bytes(model)`: how many bytes do all the parameters of a model take? Its layers may have different "
-        "number types."
+        "Write `model_bytes(model)`: how many bytes do all the parameters of a model take? `model.parameters()` gives them one by "
+        "one. Its layers may have different number types."
     ),
     stub=BYTES_STUB,
     solution=_bytes("sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())"),
     hints=(
-        "`model.parameters()` gives the tensors one by one. What is said above about one tensor holds for each of them.",
+        "A parameter is a tensor. What is said above about the bytes of one tensor holds for each of them.",
         "The number of elements times the bytes of one element, added up. Two methods of a tensor tell the two factors.",
     ),
     check=check_model_bytes,

@@ -79,8 +79,8 @@ THREE_PARTS = Exercise(
     difficulty="easy",
     minutes=4,
     statement=(
-        "Whoever tries a hundred settings and keeps the one with the best validation error has, in the end, chosen it by "
-        "luck as well as by merit. So careful work keeps a third part, the **test** part, and looks at it once. Write "
+        "Whoever tries a hundred settings and keeps the one with the best validation error has chosen it partly by luck. "
+        "So careful work keeps a third part, the **test** part, and looks at it once. Write "
         "`three_parts(ids)`: the last `len(ids) // 10` ids are for the test, as many before them for validation, and all "
         "the others for training. Return them in the order training, validation, test."
     ),
@@ -191,8 +191,8 @@ INPUTS_AND_TARGETS = Exercise(
     difficulty="easy",
     minutes=4,
     statement=(
-        "Now with ids, and you first. Write `inputs_and_targets(ids, position, block_size)`: the `block_size` ids from "
-        "`position` on, and the target of each of them. The target of an id is the id that "
+        "Now with ids; try it before the next section shows it. Write `inputs_and_targets(ids, position, block_size)`: the "
+        "`block_size` ids from `position` on, and the target of each of them. The target of an id is the id that "
         "stands one place further on, not the id plus one. Return the inputs first, then the targets."
     ),
     stub=WINDOW_STUB,
@@ -294,8 +294,8 @@ STEPS_PER_EPOCH = Exercise(
     difficulty="medium",
     minutes=5,
     statement=(
-        "An **epoch** is as many steps as it takes to meet as many targets as the text has. (With windows drawn at random "
-        "some targets come twice and some not at all, as the end of this notebook shows.) Write "
+        "An **epoch** is the number of steps whose batches together hold as many targets as the text has. (With windows "
+        "drawn at random some targets come twice and some not at all, as the end of this notebook shows.) Write "
         "`steps_per_epoch(n_ids, block_size, batch_size)`: how many steps is that for a text of `n_ids` ids? "
         "Count the targets of the text, and those of a batch, and round up."
     ),
@@ -543,7 +543,7 @@ LEAKING_SHARE = Exercise(
         "character in common with a training window. A window that begins at `i` has `block_size + 1` "
         "characters: `i`, `i + 1`, ... `i + block_size`, both ends included; the last of them is only a target. A table "
         "of all distances (broadcasting) helps, and `table.any(dim=1)`, which asks for each row whether any entry is true. "
-        "Of true and false there is no mean: take `.float()` first."
+        "`mean` refuses booleans: call `.float()` first."
     ),
     stub=LEAK_STUB,
     solution=_leak(f"{DISTANCE}    return (distance <= block_size).any(dim=1).float().mean().item()\n"),

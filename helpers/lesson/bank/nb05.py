@@ -239,9 +239,8 @@ STABLE_LOSS = Exercise(
     difficulty="medium",
     minutes=7,
     statement=(
-        "Write `stable_loss(logits, targets)`, the mean cross-entropy of `N` questions, so that it holds for large scores too. "
-        "Use `exp`, `sum`, `log` and `max`, and neither `F.cross_entropy` nor a softmax of the library. Remember that only the "
-        "differences between the scores of a row matter."
+        "Write `stable_loss(logits, targets)`, the mean cross-entropy of `N` questions, so that it holds for large scores too; "
+        "the text above says how. Use `exp`, `sum`, `log` and `max`, and neither `F.cross_entropy` nor a softmax of the library."
     ),
     stub=STABLE_STUB,
     solution=_stable(f"{SHIFTED}{LOG_SUM}{RIGHT}    return (log_sums - right).mean()\n"),
@@ -373,7 +372,8 @@ LOSS_BY_POSITION = Exercise(
     difficulty="medium",
     minutes=8,
     statement=(
-        "For a bigram all positions are equally hard. A GPT has less to go on at the first ones, and one wants to see it. Write "
+        "For a bigram all positions are equally hard. A GPT has less to go on at the first ones, and you will want to "
+        "see how much that costs. Write "
         "`loss_by_position(logits, targets)`: the mean loss at each of the `T` positions, over the sequences of the batch. "
         '`F.cross_entropy(..., reduction="none")` gives the loss of each question and takes no mean.'
     ),
@@ -701,8 +701,7 @@ TRAINING_STEP = Exercise(
     difficulty="easy",
     minutes=5,
     statement=(
-        "An **optimizer** turns gradients into changes of the parameters: `optimizer.step()` takes what is in their `.grad`, and "
-        "`optimizer.zero_grad()` clears it. Write `training_step(model, optimizer, x, y)`: compute the loss of the batch, let the "
+        "Write `training_step(model, optimizer, x, y)`: compute the loss of the batch, let the "
         "optimizer take one step, and return the loss as a plain number. The model may still hold gradients of an older batch. "
         "(An answer follows below: solve it first.)"
     ),

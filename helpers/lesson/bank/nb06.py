@@ -114,8 +114,8 @@ SLOPES = Exercise(
     minutes=7,
     statement=(
         "Write `slopes(loss_of, w, h)`, the gradient by finite differences for any loss: for each number of `w`, how much "
-        "does `loss_of` change for each unit when this number alone is nudged, up by `h` and down by `h`? `w.clone()` is a copy "
-        "that may be changed."
+        "does `loss_of` change for each unit of the nudge, when only this number is nudged, up by `h` and down by `h`? "
+        "`w.clone()` is a copy that may be changed."
     ),
     stub=SLOPES_STUB,
     solution=_nudging("", UP, DOWN, f"{BOTH} / (2 * h)"),
@@ -224,8 +224,8 @@ MOMENTUM_STEP = Exercise(
     minutes=5,
     statement=(
         "Write `momentum_step(p, gradient, velocity, lr, momentum)`. The new velocity is the old one times `momentum`, plus the "
-        "gradient. The parameter moves against the new velocity, by `lr` times its size. Return the new parameter and the new "
-        "velocity, and leave the tensors that you were given as they are."
+        "gradient. The step is `lr` times the new velocity, and the parameter moves against it. Return the new parameter and the "
+        "new velocity, and leave the tensors that you were given as they are."
     ),
     stub=MOMENTUM_STUB,
     solution=_momentum("momentum * velocity + gradient", "p - lr * new_velocity"),
@@ -371,9 +371,10 @@ ADAM_STEP = Exercise(
     statement=(
         "Write `adam_step(p, gradient, mean, square, t, lr, beta1, beta2, eps)`. Bring both running means up to date: `mean` keeps "
         "the share `beta1` and takes the rest from the gradient, `square` keeps `beta2` and takes the rest from the gradient "
-        "squared. Divide them by `1 - beta1**t` and `1 - beta2**t` for this step only. Then the parameter moves against the "
-        "corrected mean, divided by the root of the corrected square (and `eps` is added to that root). Return the parameter and "
-        "the two running means, not the corrected ones."
+        "squared.\n\n"
+        "Divided by `1 - beta1**t` and `1 - beta2**t`, they give two new, corrected values, which serve for this step only. The "
+        "step is `lr` times the corrected mean, divided by the root of the corrected square (and `eps` is added to that root). "
+        "The parameter moves against it. Return the parameter and the two running means, not the corrected ones."
     ),
     stub=ADAM_STUB,
     solution=_adam(),
@@ -489,11 +490,11 @@ WARM_HOLD_COOL = Exercise(
     difficulty="medium",
     minutes=7,
     statement=(
-        "Another schedule has become usual beside the cosine, because it need not know from the first step on how long the "
-        "training will be: it rises, stays level for as long as one likes, and falls at the end. Write "
-        "`warm_hold_cool(step, steps, peak, warmup, cooldown)`. The warm-up is that of `learning_rate_at`: step 0 has "
-        "`peak / (warmup + 1)`, and step number `warmup` has the peak. The way down is the same in a mirror: the last step has "
-        "`peak / (cooldown + 1)`, the one before it twice as much, and so on, up to the peak."
+        "Another schedule has become usual beside the cosine: it rises, stays level for as long as one likes, and falls at the "
+        "end. So it need not know from the first step on how long the training will be.\n\n"
+        "Write `warm_hold_cool(step, steps, peak, warmup, cooldown)`. The warm-up is that of `learning_rate_at`: step 0 has "
+        "`peak / (warmup + 1)`, and step number `warmup` has the peak. The way down mirrors the way up: the last step has "
+        "`peak / (cooldown + 1)`, the one before it twice as much, and so on. `warmup + cooldown` is less than `steps`."
     ),
     stub=SCHEDULE_STUB,
     solution=_three_parts(RISE, FALL),

@@ -86,8 +86,8 @@ DEAD_SHARE = Exercise(
         "(An answer follows: solve it first.) You want to know how many units of a layer are lost. Write `dead_share(hidden)` "
         "for a table with a row for each input and a column for each unit, as it comes out of a ReLU: the share of the units "
         "that are 0 for **every** input. "
-        "(`table.all(dim=...)` asks along an axis whether all entries are true. Of true and false there is no mean: take "
-        "`.float()` first.)"
+        "(`table.all(dim=...)` asks along an axis whether all entries are true. `mean` does not work on true and false "
+        "values: take `.float()` first.)"
     ),
     stub=DEAD_STUB,
     solution=_dead("(hidden == 0).all(dim=0).float().mean()"),

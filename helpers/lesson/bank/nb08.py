@@ -94,16 +94,16 @@ CAUSAL_MASK = Exercise(
     difficulty="easy",
     minutes=4,
     statement=(
-        "(An answer follows: solve it first.) Write `causal_mask(T)`: a table of True and False with a row for each position "
-        "that looks and a column for each position that is looked at. A position may look at itself and at all positions "
-        "before it, and at none after it. (`torch.tril` cuts the lower triangle out of a table; "
-        "`torch.ones(T, T, dtype=torch.bool)` is a table of True.)"
+        "(An answer follows: solve it first.) Write `causal_mask(T)` (causal: nothing may depend on what comes later): a table "
+        "of True and False with a row for each position that looks and a column for each position that is looked at. A "
+        "position may look at itself and at all positions before it, and at none after it."
     ),
     stub=MASK_STUB,
     solution=_mask("torch.tril(torch.ones(T, T, dtype=torch.bool))"),
     hints=(
         "Write down the rows for T = 3 on paper. How many True are in the first row, the second, the third?",
-        "The True form a triangle at the lower left, with the diagonal. `tril` keeps just that part of a table.",
+        "The True form a triangle at the lower left, with the diagonal. `torch.tril` keeps just that part of a table, and "
+        "`torch.ones(T, T, dtype=torch.bool)` is a table of True.",
     ),
     check=check_causal_mask,
     wrong=(
@@ -225,8 +225,8 @@ OUTPUT_AT = Exercise(
     statement=(
         "Write `output_at(x, W_query, W_key, W_value, t)`: what the head gives at the single position `t`, for any three "
         "tables of weights with H columns. No mask is needed when you take only the rows of `x` that position `t` may see. "
-        "The steps: the query of position t, the keys and the values of what it sees, scores, softmax, and the values added "
-        "up with these weights. (`matrix @ vector` is a dot product for each row, `vector @ matrix` a weighted sum of the "
+        "The steps: the query of position t, the keys and the values of what it sees, scores, softmax, and each value times "
+        "its weight, added up. (`matrix @ vector` is a dot product for each row, `vector @ matrix` a weighted sum of the "
         "rows.)"
     ),
     stub=OUTPUT_STUB,
@@ -459,14 +459,15 @@ ATTENTION_WEIGHTS = Exercise(
     minutes=7,
     statement=(
         "(An answer follows: solve it first.) All steps up to the weights, for a whole batch. Write "
-        "`attention_weights(query, key)`: every query with every key, divided by the root of the head size, the future "
-        "hidden, softmax."
+        "`attention_weights(query, key)`: the dot product of every query with every key, divided by the root of the head "
+        "size, the future set to minus infinity, then softmax."
     ),
     stub=WEIGHTS_STUB,
     solution=_weights(SCORES, MASKED, RESULT),
     hints=(
         "`key.transpose(-2, -1)` is (B, head_size, T), so `query @` that is (B, T, T). The head size is `query.shape[-1]`.",
-        "`masked_fill` takes a table of True and False. Which score does softmax turn into exactly 0?",
+        "`masked_fill(table, number)` puts the number wherever the table is True: which places are the future? And along "
+        "which axis do the weights of one position lie?",
     ),
     check=check_attention_weights,
     wrong=(
@@ -578,9 +579,9 @@ WINDOW_WEIGHTS = Exercise(
     difficulty="hard",
     minutes=8,
     statement=(
-        "In a long text the table of scores grows with the square of its length, so many models let some layers look only "
-        "a little back. Write `window_weights(scores, k)`: position `t` sees itself and the `k - 1` positions before it (at the "
-        "beginning there are fewer), and softmax over their scores gives the weights. "
+        "In a long text the table of scores grows with the square of its length, so many models let some layers look "
+        "back only a little. Write `window_weights(scores, k)`: position `t` sees itself and the `k - 1` positions before it "
+        "(at the beginning there are fewer), and softmax over their scores gives the weights. "
         "(`torch.arange(T)[:, None] - torch.arange(T)` is a table of distances: how far back the column lies from the row. "
         "`a & b` is True where both are.)"
     ),

@@ -7,7 +7,7 @@ from helpers.lesson.exercises import Exercise, NotYet, Wrong, call, filled, in_w
 # --- split_heads ---
 
 SPLIT_STUB = '''def split_heads(x, n_head):
-    """Each row of channels cut into `n_head` equal parts, with the heads in front of the time.
+    """Each row of channels cut into `n_head` equal parts, with the heads in front of the time axis.
 
     x: (B, T, C)    returns: (B, n_head, T, head_size) with head_size = C // n_head
     """
@@ -195,8 +195,7 @@ MERGE_HEADS = Exercise(
     minutes=5,
     statement=(
         "(An answer follows: solve it first.) Write `merge_heads(x)`, the way back: `(B, n_head, T, head_size)` → `(B, T, C)`, "
-        "where the channels of a position are those of head 0, then those of head 1, and so on. (After a `transpose` the "
-        "numbers no longer lie in memory in the order of the axes; then `view` refuses, and `reshape` makes a copy.)"
+        "where the channels of a position are those of head 0, then those of head 1, and so on."
     ),
     stub=MERGE_STUB,
     solution=_merge("x.transpose(1, 2).reshape(B, T, C)"),
@@ -204,6 +203,8 @@ MERGE_HEADS = Exercise(
         "Two axes can be joined if they stand side by side, and the second one runs faster. What must stand in front of "
         "head_size?",
         "(B, T, n_head, head_size) is what you want before you join the last two. One `transpose` leads there.",
+        "After a `transpose` the numbers no longer lie in memory in the order of the axes; then `view` refuses, and `reshape` "
+        "makes a copy.",
     ),
     check=check_merge_heads,
     wrong=(

@@ -104,8 +104,9 @@ EMBED_IDS = Exercise(
     difficulty="easy",
     minutes=4,
     statement=(
-        "(The section *forward pass* holds an answer: solve it first.) Write `embed_ids(ids, token_table, position_table)` for "
-        "a whole batch. Both tables are plain tensors here, with a row for each character and a row for each position. "
+        "(The section *forward pass* holds an answer: solve it first.) The cells above did it for one word; now for a whole "
+        "batch. Write `embed_ids(ids, token_table, position_table)`. Both tables are plain tensors here, with a row for each "
+        "character and a row for each position. "
         "(`table[indices]` picks rows, in the shape of the indices: for `(B, T)` you get `(B, T, C)`.)"
     ),
     stub=EMBED_STUB,
@@ -291,7 +292,7 @@ EARLIER_STUB = '''def earlier_change(model, ids, place, other):
     """The largest change of a logit at the positions before `place`, when the character there becomes `other`.
 
     model: model(ids) gives (logits, None), logits (B, T, V)    ids: (B, T)    place: from 1 to T-1    other: an id
-    returns: a number, 0 for a model that does not look ahead
+    returns: one number, never negative
     """
     ...
 '''
@@ -385,8 +386,8 @@ EARLIER_CHANGE = Exercise(
     difficulty="hard",
     minutes=7,
     statement=(
-        "(An answer follows: solve it first.) What stands before a character was written without it, so a model "
-        "must not use it there. Write `earlier_change(model, ids, place, other)`: put the id `other` at position `place` of "
+        "(An answer follows: solve it first.) A prediction must not depend on a later character. Write "
+        "`earlier_change(model, ids, place, other)`: put the id `other` at position `place` of "
         "every sequence, and give the largest change, as an absolute value, of any logit at the positions *before* `place`. "
         "(`logits, _ = model(ids)` calls the model without targets.)"
     ),
@@ -642,7 +643,8 @@ BEST_STEP = Exercise(
     minutes=3,
     statement=(
         "Write `best_step(history)`. The history is that of `train`: a list with a dict for each evaluation, such as "
-        '`{"step": 150, "train": 2.38, "validation": 2.40}`. Which step\'s weights would you keep?'
+        '`{"step": 150, "train": 2.38, "validation": 2.40}`. Give the step whose weights you would keep. There '
+        "are two losses to go by: which of them tells?"
     ),
     stub=BEST_STUB,
     solution=_best('min(history, key=lambda entry: entry["validation"])["step"]'),

@@ -232,10 +232,10 @@ KIND_OF = Exercise(
     difficulty="easy",
     minutes=5,
     statement=(
-        "(An answer follows: solve it first.) Names of files lie, first bytes seldom do. Write `kind_of(first)`. An xz file "
-        'begins with the six bytes `b"\\xfd7zXZ\\x00"`. A tar has the five letters `b"ustar"` at the places 257 to 261, counted '
-        "from 0. What has no zero byte in it is `\"text\"` (`0 in first` asks for one). All else is `\"unknown\"`, and so is an "
-        "empty file."
+        "(An answer follows: solve it first.) A file's name can be wrong; its first bytes seldom are. Write `kind_of(first)`. "
+        'An xz file begins with the six bytes `b"\\xfd7zXZ\\x00"`. A tar has the five letters `b"ustar"` at the places 257 to 261, '
+        "counted from 0. What has no zero byte in it is `\"text\"` (`0 in first` asks for one). All else is `\"unknown\"`, "
+        "and so is an empty file."
     ),
     stub=KIND_STUB,
     solution=_kind(),
@@ -361,7 +361,7 @@ DECODE_PIECES = Exercise(
     statement=(
         "(An answer follows: solve it first.) A large file is read in pieces, and a piece may end in the middle of a "
         'character. `codecs.getincrementaldecoder("utf-8")()` makes a decoder that keeps what is unfinished: '
-        "`decoder.decode(piece)` gives the characters that are whole by then. Write the generator `decode_pieces(pieces)`, "
+        "`decoder.decode(piece)` gives the characters that are complete so far. Write the generator `decode_pieces(pieces)`, "
         'which yields a text for each piece. When there are no more pieces, call `decoder.decode(b"", final=True)` once: it raises '
         "UnicodeDecodeError if a character is still unfinished, and that is right, for then the file was cut short."
     ),
@@ -478,7 +478,8 @@ PART_OF = Exercise(
         "(An answer follows: solve it first.) Write `part_of(document, share)`: `\"val\"` for about that share of all pages, "
         '`"train"` for the others, and the same part for the same text, whenever and wherever it is asked. '
         '`hashlib.sha256(document.encode("utf-8")).digest()` gives 32 bytes that look random and depend on nothing but the '
-        'text; `int.from_bytes(digest[:8], "big")` makes of the first eight a whole number from 0 to $2^{64} - 1$.'
+        'text; `int.from_bytes(digest[:8], "big")` makes of the first eight a whole number from 0 to $2^{64} - 1$. '
+        "(Such a number is called a **hash**.)"
     ),
     stub=PART_STUB,
     solution=_part("number < share"),

@@ -40,7 +40,7 @@ CHECKPOINT_STUB = '''def checkpoint_of(model, tokenizer, losses):
     """
     ...
 '''
-COPIES = "{name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}"
+COPIES = "{name: tensor.clone() for name, tensor in model.state_dict().items()}"
 
 
 def _checkpoint(
@@ -157,10 +157,11 @@ CHECKPOINT_OF = Exercise(
     difficulty="easy",
     minutes=6,
     statement=(
-        "(The idea follows: solve it first.) Write `checkpoint_of(model, tokenizer, losses)`: a dictionary with all that "
-        'belongs to the model, under `"weights"`, `"config"`, `"characters"` and `"loss"`, the mean of the losses. It must load '
-        "with `weights_only=True`. And the training goes on after it, so the weights are to be *copies*: "
-        "`tensor.clone()` makes one, `tensor.detach()` leaves out the gradient."
+        "(An answer follows: solve it first.) Write `checkpoint_of(model, tokenizer, losses)`: a dictionary with all that "
+        'belongs to the model, under `"weights"`, `"config"`, `"characters"` and `"loss"`, the mean of the losses '
+        "(`losses` is a NumPy array). It must load with `weights_only=True`. And the training goes on after it, so the weights "
+        "are to be *copies*: `tensor.clone()` makes one. (The tensors of a `state_dict()` carry no gradient, so there is nothing "
+        "to leave out.)"
     ),
     stub=CHECKPOINT_STUB,
     solution=_checkpoint(),

@@ -285,7 +285,8 @@ WITH_PRESET = Exercise(
         "and however they are written (`--steps 7` or `--steps=7`). Two methods help: `parser.parse_known_args(argv)[0]` is a "
         "first look that passes over what it does not know, and `parser.set_defaults(steps=20)` changes a default "
         "(`set_defaults(**settings)` those of a dict). Without "
-        "`--preset`, `.preset` is None."
+        "`--preset`, `.preset` is None. To try yours, take `make_parser` and `PRESETS` from above: "
+        '`with_preset(make_parser, PRESETS, ["--preset", "fast", "--steps", "7"])` should give 7 steps and a batch size of 4.'
     ),
     stub=PRESET_STUB,
     solution=_preset(ANSWERS["right"]),
@@ -423,8 +424,8 @@ COUNT_LINES = Exercise(
         "Write `count_lines(argv=None)`, the main function of a script that counts the lines of a text file; the parser is there "
         "already. It prints the number alone and returns 0. Where there is no such file, it prints a sentence to `sys.stderr` "
         "(the second output of a program, kept for messages: `print(sentence, file=sys.stderr)`) and returns 1. It must work "
-        "from a notebook, with a list of words, and from a terminal, with none. (`args.text` is a Path: it has `is_file()` and "
-        '`read_text(encoding="utf-8")`.)'
+        "from a notebook, with a list of words, and from a terminal, where `argv` is None. (`args.text` is a Path: it has "
+        '`is_file()` and `read_text(encoding="utf-8")`.)'
     ),
     stub=LINES_STUB,
     solution=_lines(),
@@ -515,7 +516,7 @@ JOIN_GRADIENTS = Exercise(
     difficulty="easy",
     minutes=6,
     statement=(
-        "With two equal halves the plain mean does it. With parts of 5, 2 and 8 rows it does not. Write "
+        "With two equal halves the plain mean is enough. With parts of 5, 2 and 8 rows it is not. Write "
         "`join_gradients(gradients, rows)`: the gradient of the mean loss over all rows, made from the gradients of the mean "
         "losses of the parts. (The mean loss of a part is the sum over its rows, divided by their number. For the whole batch, "
         "every row counts the same.)"

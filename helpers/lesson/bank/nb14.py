@@ -256,7 +256,7 @@ ROWS_STUB = '''def rows_read(prompt, new, block_size, cached):
     """How many rows, one for each position of each call, go through the model while it writes.
 
     prompt: tokens of the prompt, from 1 to block_size    new: tokens to write
-    cached: True with a cache that is used up to block_size tokens; past it, and with False, each step reads all that it sees
+    cached: True with a cache, which helps as long as the text has at most block_size tokens; False without
     returns: a whole number
     """
     ...
@@ -345,10 +345,12 @@ ROWS_READ = Exercise(
     minutes=6,
     statement=(
         "Write `rows_read(prompt, new, block_size, cached)`: how many rows go through the model while it writes `new` tokens "
-        "after a prompt. The first step reads the prompt, and each step makes the text one token longer. Without a cache a step "
-        "reads all that the model sees, at most `block_size` tokens. With one, each step after the first reads a single row, as "
-        "long as the text that it looks at has at most `block_size` tokens; past that it reads `block_size` rows, like the exact "
-        "way above."
+        "after a prompt. The first step reads the prompt, and each step makes the text one token longer. Without a cache a "
+        "step reads all that the model sees, at most `block_size` tokens. With one, a step after the first reads a single row "
+        "while the text, the prompt and what was written so far, has at most `block_size` tokens. With a longer text it reads "
+        "`block_size` rows, like the exact way above. For example, take a prompt of 3, 4 new tokens and a `block_size` of 5: "
+        "the four steps look at texts of 3, 4, 5 and 6 tokens. Without a cache they read 3 + 4 + 5 + 5 = 17 rows, with one 3 + "
+        "1 + 1 + 5 = 10."
     ),
     stub=ROWS_STUB,
     solution=_rows(),
@@ -479,8 +481,9 @@ UNTIL_STOP = Exercise(
         "A stop text may begin in one piece and end in the next, and what is on the screen cannot be taken back. Write the "
         "generator `until_stop(pieces, stop)`, which yields a text up to where `stop` begins. What may be the beginning of "
         "`stop` waits: if the text so far ends with `#` and `stop` is `##`, hold the `#` back until the next piece comes; then "
-        "it is either shown or the end. When no piece comes any more, what still waits is shown. Everything else goes out at "
-        "once. (`text.endswith(part)` and `part in text` ask what they say.)"
+        "it is either shown or the end. Where several endings of the text could be the beginning of `stop`, the *longest* has "
+        "to wait. When no piece comes any more, what still waits is shown. Everything else goes out at once. "
+        "(`text.endswith(part)` is True if `text` ends with `part`, and `part in text` if it stands anywhere in it.)"
     ),
     stub=STOP_STUB,
     solution=filled(STOP_STUB, STOP_BODY),

@@ -250,7 +250,7 @@ def check_mixed_loss(answer) -> None:
     if isinstance(got, float):
         raise NotYet(
             "number",
-            "your function gives a plain number. It has the right to be right, but no gradient can flow through it: return the "
+            "your function gives a plain number. Its value may be right, but no gradient can flow through it: return the "
             "tensor, without `.item()`.",
         )
     a, t = answers.detach().mean(), tales.detach().mean()

@@ -130,10 +130,10 @@ TURNING_MATRIX = Exercise(
     difficulty="medium",
     minutes=8,
     statement=(
-        "(The next cell turns vectors: solve it first.) Turning is a linear map, so a matrix can do it. Write "
-        "`turning_matrix(position, head_size, base)`: `matrix @ vector` turns pair i, which is the numbers i and "
-        "i + `head_size`/2, by the angle position · base^(−2i / `head_size`). Begin with `torch.zeros` and set four entries for "
-        "each pair; `math.cos` and `math.sin` take the angle as it is."
+        "(An answer follows: solve it first.) Turning is a linear map, so a matrix can do it. Write `turning_matrix(position, "
+        "head_size, base)`: `matrix @ vector` turns pair i, which is the numbers i and i + `head_size`/2, by the angle "
+        "position · base^(−2i / `head_size`). Begin with `torch.zeros` and set four entries for each pair; `math.cos` and "
+        "`math.sin` take angles in radians, as here."
     ),
     stub=TURNING_STUB,
     solution=_turning(),
@@ -240,10 +240,10 @@ NORMED_SCORES = Exercise(
     difficulty="easy",
     minutes=6,
     statement=(
-        "(The next cells use PyTorch's own: solve it first.) Write `normed_scores(query, key)` by hand. Divide each query and "
-        "each key, the vectors along the last axis, by the root of the mean of its squares; then take the scores as in notebook "
-        "08, divided by √`head_size`, without mask and softmax. (`x.square()` squares every number, `keepdim=True` keeps an axis "
-        "of length 1, `.mT` swaps the last two axes.)"
+        "(An answer follows: solve it first.) Write `normed_scores(query, key)` by hand. Divide each query and each key, the "
+        "vectors along the last axis, by the root of the mean of its squares; then take the scores as in notebook 08, divided "
+        "by √`head_size`, without mask and softmax. (`x.square()` squares every number, `keepdim=True` keeps an axis of length "
+        "1, `.mT` swaps the last two axes.)"
     ),
     stub=SCORES_STUB,
     solution=_scores(),
@@ -346,8 +346,8 @@ NEWTON_SCHULZ_STEP = Exercise(
     difficulty="medium",
     minutes=5,
     statement=(
-        "(The next cell holds an answer: solve it first.) Write `newton_schulz_step(x, a, b, c)`, one step of the formula above, "
-        "for one matrix that has been divided by its norm already. (`@` is the matrix product, `.mT` swaps the last two axes.)"
+        "(An answer follows: solve it first.) Write `newton_schulz_step(x, a, b, c)`, one step of the formula above, for one "
+        "matrix that has been divided by its norm already. (`@` is the matrix product, `.mT` swaps the last two axes.)"
     ),
     stub=STEP_STUB,
     solution=_step("a * x + b * gram @ x + c * gram @ gram @ x"),
@@ -468,10 +468,10 @@ BEST_CHOICE = Exercise(
     difficulty="hard",
     minutes=8,
     statement=(
-        "(An answer follows in pictures: solve it first.) Write `best_choice(A, a, B, b, compute)`: of all N and D with "
-        "6 · N · D = compute, the pair for which A / N^a + B / D^b is lowest, as `(N, D)`. Trying is enough: walk through sizes "
-        "such as `10 ** (k / 1_000)` for k from 0 to 16,000, with the D that the compute leaves for each. (Who likes derivatives "
-        "can do without a loop.)"
+        "(An answer follows in pictures: solve it first.) Write `best_choice(A, a, B, b, compute)`: of all N and D with 6 · N "
+        "· D = compute, the pair for which A / N^a + B / D^b is lowest, as `(N, D)`. Trying is enough: walk through sizes such "
+        "as `10 ** (k / 1_000)` for k from 0 to 16,000, with the D that the compute leaves for each size. (If you like "
+        "derivatives, you can do without a loop.)"
     ),
     stub=CHOICE_STUB,
     solution=_choice(),
