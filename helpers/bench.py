@@ -208,8 +208,9 @@ def main(argv: list[str] | None = None) -> int:
             print(json.dumps(results))
     except (ValueError, OSError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 130 if "stopped by you" in str(error) else 1
+        return 1
     except KeyboardInterrupt:
+        print("Stopped. With --out, the parts before this one are kept.", file=sys.stderr)
         return 130
     return 0
 

@@ -52,6 +52,8 @@ def save(
 
     The file appears under its name only when it is whole: a failure on the way leaves an older file as it was.
     training: the `state` of a TrainingResult (torch.save files only). info: numbers, strings, lists and dicts.
+    Raises TypeError for another kind of model, and ValueError for one whose weights its settings do not make (with LoRA
+    beside them, or a layer replaced), for another vocabulary, and for a training state in a .safetensors file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,7 +140,22 @@ def _about(model: nn.Module, tokenizer: Tokenizer) -> dict:
             f"the model has {config['vocab_size']} tokens, but the tokenizer {tokenizer.vocab_size}: "
             "they do not belong together"
         )
+    if kind in KINDS:
+        _check_parts(model, kind)
     return {"format": FORMAT, "kind": kind, "config": config, "tokenizer": tokenizer.to_dict()}
+
+
+def _check_parts(model: nn.Module, kind: str) -> None:
+    """Raise ValueError for weights that `load` would not find in a model made from the same settings."""
+    with torch.device("meta"):  # names and shapes alone
+        plain = KINDS[kind][1](model.config).state_dict()
+    want, got = ({n: tuple(t.shape) for n, t in each.items()} for each in (plain, model.state_dict()))
+    odd = sorted(name for name in want.keys() | got.keys() if want.get(name) != got.get(name))
+    if odd:
+        raise ValueError(
+            f"a {kind} model with these settings has no such {odd[0]} (shape here {got.get(odd[0])}, expected "
+            f"{want.get(odd[0])}): the file could not be read again. With LoRA beside the weights: merge_lora(model) first"
+        )
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

@@ -26,7 +26,7 @@ from torch import nn
 from helpers import checkpoints
 from helpers.answers import exact_match, forgetting
 from helpers.device import synchronize
-from helpers.lora import count_trained, has_lora
+from helpers.lora import count_trained
 from helpers.losses import block_size_of, device_of
 from helpers.progress_lines import progress_bar
 from helpers.questions import CHAT, IGNORED, Example, encode_rows, stack
@@ -191,10 +191,6 @@ def finetune(
 
 def save_chat(path: str | Path, model: nn.Module, tokenizer: Tokenizer, **info) -> Path:
     """Keep a fine-tuned model so that helpers.chat knows how it is asked. Raises ValueError while LoRA is not merged."""
-    if has_lora(model):
-        raise ValueError(
-            "this model has LoRA beside its weights, and a checkpoint holds plain layers: merge_lora(model) first"
-        )
     return checkpoints.save(path, model, tokenizer, chat=CHAT, **info)
 
 

@@ -17,10 +17,9 @@ import numpy as np
 import torch
 
 from helpers import tales
-from helpers.device import synchronize
+from helpers.ladder import run_whole
 from helpers.modern import ModernConfig, ModernGPT
 from helpers.tokenizer import CharTokenizer
-from helpers.training import check_finished, train, validation_loss
 
 # (n_layer, n_head, n_embd): about 40,000 to 800,000 parameters
 SIZES = ((2, 2, 40), (2, 2, 64), (3, 4, 80), (4, 4, 128))
@@ -85,16 +84,11 @@ def measure(
             torch.manual_seed(seed)
             config = ModernConfig(len(tales.ALPHABET), BLOCK_SIZE, n_layer, n_head, n_embd, tie_weights=True)
             model = ModernGPT(config).to(device)
-            steps = round(budget / batch)
-            result = train(
-                model, train_ids, val_ids, steps=steps, batch_size=BATCH_SIZE, optimizer="muon", momentum=0.9,
-                learning_rate=5e-3, final_fraction=0.0, eval_interval=steps, eval_batches=1, seed=seed, progress=False,
+            found = run_whole(
+                model, train_ids, val_ids, steps=round(budget / batch), batch_size=BATCH_SIZE, optimizer="muon",
+                momentum=0.9, learning_rate=5e-3, final_fraction=0.0, seed=seed,
             )  # fmt: skip
-            synchronize(torch.device(device))
-            check_finished(result)
-            point = {"n_layer": n_layer, "n_head": n_head, "n_embd": n_embd}
-            point |= {"parameters": sum(p.numel() for p in model.parameters()), "tokens": steps * batch}
-            point |= {"loss": round(validation_loss(model, val_ids), 4), "seconds": round(result.seconds, 3)}
+            point = {"n_layer": n_layer, "n_head": n_head, "n_embd": n_embd} | found
             points.append(point)
             tell(
                 f"{point['parameters']:9,} parameters {point['tokens']:11,} characters   {point['loss']:.3f} nats"

@@ -71,7 +71,12 @@ class TrainingResult:
 
 
 def check_finished(result: TrainingResult) -> None:
-    """Raise RuntimeError for a training that ended early: as a measurement half a run would be a wrong one."""
+    """Raise for a training that ended early: as a measurement half a run would be a wrong one.
+
+    KeyboardInterrupt where it was stopped by hand, which `train` had caught; else RuntimeError.
+    """
+    if result.stopped and "by you" in result.stopped:
+        raise KeyboardInterrupt
     if result.stopped:
         raise RuntimeError(f"a run was not finished: {result.stopped}")
 

@@ -18,10 +18,8 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from walls import Wall
 
 from helpers.lesson import bank
-from helpers.lesson.execution import run_notebook
 from helpers.lesson.exercises import (
     CORRECT,
     DIFFICULTIES,
@@ -239,56 +237,6 @@ def test_no_other_cell_uses_the_name_of_an_exercise(path):
         used |= {n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef)}
         assert not used & names, f"{sorted(used & names)} in {cell.source[:60]!r}"
     assert seen >= 3
-
-
-# What the longest notebooks train, and how little of it is enough for the cells behind it.
-LONG = {
-    "10": ('"batch_size": 12, "steps": 1200,', '"batch_size": 12, "steps": 240,'),
-    "15": ("STEPS, BATCH = 50, 12", "STEPS, BATCH = 14, 12"),
-    "16": ("STEPS, BATCH = 600, 12", "STEPS, BATCH = 60, 12"),
-}
-
-
-def shortened(path: Path) -> dict[str, str]:
-    """{cell id: its source with fewer steps} for one of the longest notebooks."""
-    if path.name[:2] not in LONG:
-        return {}
-    before, after = LONG[path.name[:2]]
-    cells = [c for c in nbformat.read(path, as_version=4).cells if before in c.source]
-    assert len(cells) == 1, f"{path.name} does not say {before} once"
-    return {cells[0].id: cells[0].source.replace(before, after)}
-
-
-@pytest.mark.notebook
-@pytest.mark.slow
-@pytest.mark.parametrize("path", WITH_EXERCISES, ids=lambda path: path.stem)
-def test_the_notebook_runs_with_its_solutions(path, tmp_path, monkeypatch):
-    """... on the tales, with no network, and the cells of the checks say so.
-
-    The longest notebooks train few steps here; test_notebooks_run.py runs them whole. With wrong answers: test_reruns.py.
-    """
-    wall = Wall(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", wall.environment()["PYTHONPATH"])
-    fewer = shortened(path)
-    result = run_notebook(
-        path, text="tales", device="cpu", replace=fewer | {cell_id(e): e.solution for e in exercises_in(path)}
-    )
-    too_few = fewer and (result.error or "").startswith(
-        "recorded values outside of their range"
-    )  # after all cells
-    assert result.ok or too_few, result.error
-    assert result.notes == [] and result.peak_mib < 2048
-    assert any("ipykernel_launcher" in started for started in wall.processes())  # the kernel was behind it
-    assert wall.refused() == []
-    checks = {check_cell(each): each for each in exercises_in(path)}
-    said = {
-        checks[cell.source].name: "".join(o.get("data", {}).get("text/plain", "") for o in cell.outputs)
-        for cell in result.executed.cells
-        if cell.source in checks
-    }
-    assert said.keys() == {each.name for each in checks.values()} != set()
-    for name, text in said.items():
-        assert text.startswith("Correct"), f"{name}: {text}"
 
 
 def test_the_bank_is_not_empty():

@@ -115,7 +115,7 @@ def test_a_stop_inside_a_training_ends_like_every_stop(monkeypatch, capsys):
     stopped = TrainingResult(seconds=1.0, stopped="stopped by you after step 1 of 2")
     monkeypatch.setattr(ladder, "train", lambda *args, **options: stopped)
     assert bench.main(["--text", "tales", "--only", "time_to_loss", "--device", "cpu"]) == 130
-    assert "a run was not finished" in capsys.readouterr().err
+    assert "the parts before this one are kept" in capsys.readouterr().err
 
 
 def test_a_race_that_did_not_reach_the_loss_says_so():

@@ -6,7 +6,7 @@ import signal
 import pytest
 import torch
 
-from helpers import checkpoints, generate, train
+from helpers import checkpoints, generate, lora, train
 from helpers.bigram import BigramLanguageModel
 from helpers.gpt import GPTConfig, GPTLanguageModel
 from helpers.optimizers import Muon
@@ -279,6 +279,22 @@ def test_a_checkpoint_brings_model_and_vocabulary_back(tmp_path, name, tied):
     x = torch.randint(11, (1, 8))
     assert torch.equal(kept.model(x)[0], model(x)[0]) and kept.tokenizer.characters == tokenizer.characters
     assert kept.config == model.config and kept.info == {"note": "é"}
+
+
+def test_a_model_that_could_not_be_read_again_is_not_saved(tmp_path):
+    """With LoRA beside its weights, or with a layer of another size; merged, it is an ordinary model."""
+    tokenizer = CharTokenizer("abc")
+    model = GPTLanguageModel(GPTConfig(3, 8, 1, 2, 16))
+    path = checkpoints.save(tmp_path / "m.pt", model, tokenizer)
+    before = path.read_bytes()
+    wider = GPTLanguageModel(GPTConfig(3, 8, 1, 2, 16))
+    wider.lm_head = torch.nn.Linear(16, 5)
+    for odd in (lora.add_lora(model, rank=2), wider):
+        with pytest.raises(ValueError, match="could not be read again.*merge_lora"):
+            checkpoints.save(path, odd, tokenizer)
+    assert path.read_bytes() == before
+    checkpoints.save(path, lora.merge_lora(model), tokenizer)
+    assert checkpoints.load(path).config == model.config
 
 
 def test_a_failed_save_leaves_the_old_checkpoint_whole(tmp_path, monkeypatch):

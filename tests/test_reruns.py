@@ -1,7 +1,8 @@
 """Each notebook as learners treat it: training cells interrupted and run again, then Run All once more in the same kernel.
 
-With a wrong answer in each exercise, on a text of the learner's own (not the same for all notebooks), in a folder that is
-not the course's, behind a wall that no connection leaves, and with a twentieth of the training, for which no value is judged.
+With each exercise solved, then with a wrong answer in it; on a text of the learner's own (not the same for all notebooks),
+in a folder that is not the course's, behind a wall that no connection leaves, and with a twentieth of the training, for
+which no value is judged.
 """
 
 import random
@@ -62,30 +63,37 @@ def trains(cell) -> bool:
     )
 
 
-def as_learners_do(notebook, wrong: dict[str, str]) -> None:
-    """Make of a copy: fewer steps, wrong answers, each training cell interrupted and run twice, all cells once more."""
+def as_learners_do(notebook, solved: dict[str, str], wrong: dict[str, str]) -> None:
+    """Make of a copy: fewer steps, each training cell interrupted and run again, then all cells once more.
+
+    The first time with the solutions, the second with wrong answers.
+    """
     shorten(notebook)
-    for cell in notebook.cells:
-        cell.source = wrong.get(cell.get("id"), cell.source)
+    second = [
+        new_code_cell(wrong.get(cell.get("id"), cell.source))
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+    ]
     first = []
     for cell in notebook.cells:
+        cell.source = solved.get(cell.get("id"), cell.source)
         if trains(cell) and not cell.source.startswith(("import ", "from ")):
-            interrupted = new_code_cell(INTERRUPTED.format(after=AFTER, source=cell.source).strip())
-            first += [interrupted, cell, new_code_cell(cell.source)]
-        else:
-            first.append(cell)
-    notebook.cells = first + [new_code_cell(c.source) for c in notebook.cells if c.cell_type == "code"]
+            first.append(new_code_cell(INTERRUPTED.format(after=AFTER, source=cell.source).strip()))
+        first.append(cell)
+    notebook.cells = first + second
 
 
 @pytest.mark.notebook
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_the_notebook_bears_interrupts_reruns_wrong_answers_and_another_text(path, tmp_path, monkeypatch):
+def test_the_notebook_bears_interrupts_a_second_run_any_answers_and_another_text(path, tmp_path, monkeypatch):
     wall = Wall(tmp_path)
     monkeypatch.setenv("PYTHONPATH", wall.environment()["PYTHONPATH"])
     own = tmp_path / "my own text.txt"
     own.write_text(TEXTS[text_for(path)], encoding="utf-8", newline="")
-    wrong = {cell_id(each): each.wrong[0].code for each in exercises_in(path)}
+    exercises = exercises_in(path)
+    solved = {cell_id(each): each.solution for each in exercises}
+    wrong = {cell_id(each): each.wrong[0].code for each in exercises}
     elsewhere = shutil.copy(
         path, tmp_path
     )  # with no helpers/ beside it: the course is found where it is installed
@@ -94,7 +102,7 @@ def test_the_notebook_bears_interrupts_reruns_wrong_answers_and_another_text(pat
         text=own,
         device="cpu",
         quick=True,
-        replace=lambda notebook: as_learners_do(notebook, wrong),
+        replace=lambda notebook: as_learners_do(notebook, solved, wrong),
     )
     assert result.ok, f"{text_for(path)}: {result.error}"
     interrupted = [c.id for c in result.executed.cells if c.source.startswith("import os as _os")]
@@ -103,14 +111,16 @@ def test_the_notebook_bears_interrupts_reruns_wrong_answers_and_another_text(pat
     assert len(interrupted) >= 2 or int(path.name[:2]) < 5 or path.name[:2] == "14"
     assert any("ipykernel_launcher" in started for started in wall.processes())  # the kernel was behind it
     assert wall.refused() == []
-    checks = {check_cell(each): each.name for each in exercises_in(path)}
+    checks = {check_cell(each): each.name for each in exercises}
     said = [
         (checks[cell.source], "".join(o.get("data", {}).get("text/plain", "") for o in cell.outputs))
         for cell in result.executed.cells
         if cell.source in checks
     ]
-    assert len(said) == 2 * len(checks)
-    assert [pair for pair in said if not pair[1].startswith("Not yet")] == []
+    half = len(checks)
+    assert len(said) == 2 * half and half == len(exercises)
+    assert [pair for pair in said[:half] if not pair[1].startswith("Correct")] == []
+    assert [pair for pair in said[half:] if not pair[1].startswith("Not yet")] == []
 
 
 def test_every_kind_of_text_is_met_by_some_notebook_that_trains():

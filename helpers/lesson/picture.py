@@ -20,7 +20,7 @@ from helpers.sampling import generate
 
 PLACE = NOTEBOOKS / "ladder.png"
 RUNG = re.compile(r"^  (\S.*?) +(\d\.\d{3})$", re.MULTILINE)
-SEED, LENGTH = 7, 640  # of the sample, in characters
+SEED, LENGTH = 7, 545  # of the sample, in characters
 
 
 def ladder(folder: Path = NOTEBOOKS) -> list[tuple[str, float]]:
