@@ -140,21 +140,20 @@ def _about(model: nn.Module, tokenizer: Tokenizer) -> dict:
             f"the model has {config['vocab_size']} tokens, but the tokenizer {tokenizer.vocab_size}: "
             "they do not belong together"
         )
-    if kind in KINDS:
-        _check_parts(model, kind)
+    _check_parts(model, kind, config["vocab_size"])
     return {"format": FORMAT, "kind": kind, "config": config, "tokenizer": tokenizer.to_dict()}
 
 
-def _check_parts(model: nn.Module, kind: str) -> None:
+def _check_parts(model: nn.Module, kind: str, tokens: int) -> None:
     """Raise ValueError for weights that `load` would not find in a model made from the same settings."""
     with torch.device("meta"):  # names and shapes alone
-        plain = KINDS[kind][1](model.config).state_dict()
-    want, got = ({n: tuple(t.shape) for n, t in each.items()} for each in (plain, model.state_dict()))
+        plain = KINDS[kind][1](model.config) if kind in KINDS else BigramLanguageModel(tokens)
+    want, got = ({n: tuple(t.shape) for n, t in each.state_dict().items()} for each in (plain, model))
     odd = sorted(name for name in want.keys() | got.keys() if want.get(name) != got.get(name))
     if odd:
         raise ValueError(
-            f"a {kind} model with these settings has no such {odd[0]} (shape here {got.get(odd[0])}, expected "
-            f"{want.get(odd[0])}): the file could not be read again. With LoRA beside the weights: merge_lora(model) first"
+            f"{odd[0]} has the shape {got.get(odd[0], 'none')} here, and {want.get(odd[0], 'none')} in a {kind} model with "
+            "these settings: the file could not be read again. With LoRA beside the weights: merge_lora(model) first"
         )
 
 

@@ -110,7 +110,8 @@ def run_whole(model: nn.Module, train_ids: torch.Tensor, val_ids: torch.Tensor, 
     """Train a new model to the end and judge it. training: arguments of `train`, with `steps`.
 
     Returns seconds (training steps alone), loss (nats per token, the whole validation text), tokens, parameters. Raises
-    RuntimeError where the training ended early: half a run would be a wrong result.
+    KeyboardInterrupt where it was stopped by hand, RuntimeError where it ended early otherwise: half a run would be a wrong
+    result.
     """
     result = train(
         model, train_ids, val_ids, **training, eval_interval=training["steps"], eval_batches=1, progress=False

@@ -33,7 +33,9 @@ from helpers.lesson.saving import cell_name, code_cells, plain
 
 FLOOD = 20_000_000  # bytes that one cell may print before we stop listening
 SHARE = 20  # a quick run trains so many times fewer steps
-STEPS = re.compile(r"""(\b(?:steps|STEPS)\b(?:, \w+)*["']?\s*[=:]\s*)([\d_]+)""")
+STEPS = re.compile(
+    r"""((?<![\w.])(?:steps|STEPS)["']?\s*[=:]\s*|^STEPS, \w+ = )(\d[\d_]*)(?![\w.])""", re.MULTILINE
+)
 PATIENCE = 60  # seconds for a kernel to start, and for the outputs of a cell to arrive after its end
 
 Replacement = Mapping[str, str] | Callable[[NotebookNode], object]
@@ -100,7 +102,8 @@ def run_notebook(
     replace: {cell id: source} to run instead of what is there, or a function that changes the copy itself.
     my_gpt:  where notebook 10 keeps its model and later ones look for it; without it, a place that is gone afterwards.
     state:   the folder for progress and timings; without it, one that is gone afterwards.
-    quick:   train a twentieth of the steps, and judge no value by its range; without it, whether COURSE_QUICK is 1 here.
+    quick:   a twentieth of the steps in the long trainings (see `shorten`), and no value is judged by its range; without it,
+             whether COURSE_QUICK is 1 here.
     A notebook that fails is no error here: see Result. Raises BookError for a text that cannot be read,
     ValueError for a cell id that is not there, and KeyboardInterrupt after Ctrl-C, when the kernel has ended.
     """
@@ -112,13 +115,13 @@ def run_notebook(
     except (OSError, ValueError) as error:
         result.error = str(error)
         return result
+    quick = quick_wanted() if quick is None else quick
+    if quick:
+        shorten(notebook)
     if callable(replace):
         replace(notebook)
     elif replace:
         put_in(notebook, replace)
-    quick = quick_wanted() if quick is None else quick
-    if quick:
-        shorten(notebook)
     for cell in notebook.cells:  # stored outputs are of another run
         if cell.cell_type == "code":
             cell.update(outputs=[], execution_count=None)
@@ -319,9 +322,10 @@ def quick_wanted() -> bool:
 
 
 def shorten(notebook: NotebookNode) -> None:
-    """Divide the numbers of training steps that the cells name by SHARE.
+    """Divide the numbers of training steps that the cells name by SHARE: `steps=400`, `"steps": 1200`, `STEPS, BATCH = 600, 12`.
 
-    Up to 100 steps stay as they are, but for those of a notebook's main training, which is called STEPS.
+    Up to 100 steps stay as they are, but for those of a notebook's main training, which is called STEPS. Loops over a
+    range stay, too.
     """
 
     def fewer(match: re.Match) -> str:

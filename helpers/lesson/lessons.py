@@ -24,7 +24,7 @@ from helpers.lesson import bank, course, exercises, figures, progress
 
 NATS = "nats per character"
 SEED = 1337
-TRAINS_FROM = 5  # the first notebook that uses an optimizer
+TRAINS_FROM = 4  # the first notebook that uses an optimizer
 # The rungs of the loss ladder, in the order in which the course climbs them: name of the record -> words.
 LADDER = (
     "uniform", "unigram", "counted bigram", "neural bigram", "one head", "multi-head", "one block", "GPT", "modern GPT",

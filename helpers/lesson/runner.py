@@ -2,7 +2,7 @@
 
 python -m helpers run                       all of them, in order
 python -m helpers run 05 bigram --text tales
-python -m helpers run --quick               does every cell run here? A twentieth of the training, no value is judged
+python -m helpers run --quick               does every cell run here? Long trainings take a twentieth of their steps
 python -m helpers run --save-outputs        for those who write the course: put the outputs into the files
 """
 
@@ -95,7 +95,7 @@ def parser() -> argparse.ArgumentParser:
         "--quick",
         action="store_true",
         default=quick_wanted(),
-        help="train a twentieth of the steps and judge no value (also: COURSE_QUICK=1)",
+        help="a twentieth of the steps in long trainings, and no value is judged (also: COURSE_QUICK=1)",
     )
     p.add_argument(
         "--margin",
@@ -234,9 +234,9 @@ def beyond_limits(result: Result, options: argparse.Namespace) -> list[str]:
     if result.peak_mib > MEMORY_LIMIT and on_cpu(options.device):
         found.append(f"it held {result.peak_mib:.0f} MiB at once, allowed are {MEMORY_LIMIT}")
     size = len(to_bytes(result.executed)) if result.executed else 0
-    if size > NOTEBOOK_LIMIT:
+    if size > options.margin * NOTEBOOK_LIMIT:
         found.append(
-            f"with its outputs it has {size:,} bytes, allowed are {NOTEBOOK_LIMIT:,}: print and draw less"
+            f"with its outputs it has {size:,} bytes, more than {options.margin:g} times {NOTEBOOK_LIMIT:,}: print and draw less"
         )
     return found
 
