@@ -156,12 +156,11 @@ def run(args: argparse.Namespace) -> int:
     if not first:
         return 0
     if result.stopped:
-        by_you = "by you" in result.stopped
         if args.out is not None:
-            if not by_you or result.state["step"] >= max(saved, default=0):
+            if not result.stopped_by_hand or result.state["step"] >= max(saved, default=0):
                 keep(result)
             print(what_is_kept(args))
-        return 130 if by_you else 1
+        return 130 if result.stopped_by_hand else 1
     return finish(args, corpus, model, result, recipe, dtype)
 
 

@@ -69,13 +69,18 @@ class TrainingResult:
     best_step: int = 0
     best_loss: float = math.inf
 
+    @property
+    def stopped_by_hand(self) -> bool:
+        """Whether it ended early because someone interrupted it."""
+        return self.stopped is not None and "by you" in self.stopped
+
 
 def check_finished(result: TrainingResult) -> None:
     """Raise for a training that ended early: as a measurement half a run would be a wrong one.
 
     KeyboardInterrupt where it was stopped by hand, which `train` had caught; else RuntimeError.
     """
-    if result.stopped and "by you" in result.stopped:
+    if result.stopped_by_hand:
         raise KeyboardInterrupt
     if result.stopped:
         raise RuntimeError(f"a run was not finished: {result.stopped}")
